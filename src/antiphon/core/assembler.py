@@ -1,0 +1,207 @@
+"""Model deltas become items and events.
+
+One assembler lives for one generation. What is being written stands in a slot; a slot keeps the grammar
+`added (part.added delta* part.done)* done` by its own state, and one slot at a time speaks, so that items are
+sequential and their indices ordered. Upstream quirks are mended here (wire checklist E.2): calls without ids, names in
+pieces, all calls under index 0, interleaved arguments, empty first texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from antiphon.core.deltas import CallDelta, Delta, ReasoningDelta, RefusalDelta, TextDelta
+from antiphon.core.effects import Call, Entry, Offer
+from antiphon.core.slots import CallSlot, MessageSlot, ReasoningSlot
+from antiphon.wire.events import Event, OutputTextDelta
+
+NewId: TypeAlias = Callable[[str], str]
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What one generation left: finished entries by output index, and the server-side calls that wait to be run."""
+
+    entries: dict[int, Entry]
+    calls: dict[int, Call]
+    refused: tuple[Call, ...]
+    client_calls: bool
+
+
+class Assembler:
+    """Turns the deltas of one generation into events.
+
+    `first` is the output index of the first item made here; `budget` how many server-side calls may still become
+    items (None: any number): those beyond it are collected as refused and leave no event.
+    """
+
+    def __init__(self, offers: Sequence[Offer], new_id: NewId, *, first: int, budget: int | None = None) -> None:
+        self._offers = {offer.name: offer for offer in offers}
+        self._new_id = new_id
+        self._next = first
+        self._budget = budget
+        self._speaking: MessageSlot | ReasoningSlot | None = None
+        self._writing: list[CallSlot] = []  # calls not closed yet; the first one speaks, the others wait their turn
+        self._by_index: dict[int, CallSlot] = {}
+        self._call_ids: set[str] = set()
+        self._entries: dict[int, Entry] = {}
+        self._calls: dict[int, Call] = {}
+        self._refused: list[Call] = []
+        self._client_calls = False
+
+    @property
+    def next_index(self) -> int:
+        """The output index that the next item gets."""
+        return self._next
+
+    def feed(self, deltas: Sequence[Delta]) -> list[Event]:
+        """The events of these deltas; StepEnded is the caller's and ignored here."""
+        events: list[Event] = []
+        for delta in deltas:
+            if isinstance(delta, TextDelta):
+                slot = self._speaking
+                if isinstance(slot, MessageSlot) and slot.in_text and delta.text:  # the hot path: one more piece
+                    slot.pieces.append(delta.text)
+                    if delta.logprobs:
+                        slot.logprobs.extend(delta.logprobs)
+                    events.append(
+                        OutputTextDelta(
+                            item_id=slot.id,
+                            output_index=slot.index,
+                            content_index=slot.part,
+                            delta=delta.text,
+                            logprobs=delta.logprobs,
+                        )
+                    )
+                else:
+                    self._text(delta, events)
+            elif isinstance(delta, CallDelta):
+                self._call(delta, events)
+            elif isinstance(delta, ReasoningDelta):
+                self._reasoning(delta, events)
+            elif isinstance(delta, RefusalDelta):
+                self._refusal(delta, events)
+        return events
+
+    def end(self, events: list[Event], *, cut: bool = False) -> Step:
+        """Close whatever is open, appending the events. `cut`: the generation did not end by itself (token budget,
+        filter, failure, cancel), so the item being written is incomplete."""
+        if self._speaking is not None:
+            self._close_speaking(events, "incomplete" if cut else "completed")
+        while self._writing:
+            slot = self._writing[0]
+            whole = slot.complete if cut else True
+            self._close_call(events, whole=whole)
+        return Step(self._entries, self._calls, tuple(self._refused), self._client_calls)
+
+    # speaking: text, refusals, reasoning
+
+    def _text(self, delta: TextDelta, events: list[Event]) -> None:
+        if not delta.text or (self._by_index and not delta.text.strip()):
+            return  # an empty first piece, or white space after the calls began: nothing to open an item for
+        self._message(events).text(delta, events)
+
+    def _refusal(self, delta: RefusalDelta, events: list[Event]) -> None:
+        if delta.text:
+            self._message(events).refusal(delta.text, events)
+
+    def _reasoning(self, delta: ReasoningDelta, events: list[Event]) -> None:
+        if not delta.text:
+            return
+        slot = self._speaking
+        if not isinstance(slot, ReasoningSlot):
+            self._quiet(events)
+            slot = ReasoningSlot(self._new_id("rs_"), self._take_index(), events)
+            self._speaking = slot
+        slot.text(delta.text, events)
+
+    def _message(self, events: list[Event]) -> MessageSlot:
+        slot = self._speaking
+        if not isinstance(slot, MessageSlot):
+            self._quiet(events)
+            slot = MessageSlot(self._new_id("msg_"), self._take_index(), events)
+            self._speaking = slot
+        return slot
+
+    def _quiet(self, events: list[Event]) -> None:
+        """Close what speaks and what is being called, so that another item can open."""
+        if self._speaking is not None:
+            self._close_speaking(events, "completed")
+        while self._writing:
+            self._close_call(events, whole=True)
+
+    def _close_speaking(self, events: list[Event], status: str) -> None:
+        slot = self._speaking
+        assert slot is not None
+        self._speaking = None
+        self._entries[slot.index] = Entry(slot.close(status, events))
+
+    # calls
+
+    def _call(self, delta: CallDelta, events: list[Event]) -> None:
+        slot = self._by_index.get(delta.index)
+        if slot is None or slot.another(delta):
+            if self._speaking is not None:
+                self._close_speaking(events, "completed")
+            slot = CallSlot(upstream_id=delta.id or "")
+            self._by_index[delta.index] = slot
+            self._writing.append(slot)
+        if slot.closed:
+            return  # a late, empty echo of a call that is whole
+        slot.take(delta)
+        self._advance(events)
+
+    def _advance(self, events: list[Event]) -> None:
+        """Let the first call speak; a call that is whole makes room for the next one."""
+        while len(self._writing) > 1 and self._writing[0].complete:
+            self._close_call(events, whole=True)
+        slot = self._writing[0]
+        if not slot.opened and self._named(slot):
+            self._open_call(slot, events)
+        if slot.opened:
+            slot.speak(events)
+
+    def _named(self, slot: CallSlot) -> bool:
+        """Whether the name is surely whole: arguments have begun, or it is one of the offered names and the beginning
+        of no other."""
+        if slot.pieces:
+            return bool(slot.name)
+        name = slot.name
+        return name in self._offers and not any(other != name and other.startswith(name) for other in self._offers)
+
+    def _open_call(self, slot: CallSlot, events: list[Event]) -> None:
+        offer = self._offers.get(slot.name)
+        call_id = slot.upstream_id
+        if not call_id or call_id in self._call_ids:
+            call_id = self._new_id("call_")
+        self._call_ids.add(call_id)
+        server_side = offer is not None and offer.receipt is not None
+        if server_side and self._budget is not None:
+            if self._budget <= 0:
+                slot.open_silently(call_id, offer)
+                return
+            self._budget -= 1
+        prefix = offer.receipt.prefix if offer is not None and offer.receipt is not None else "fc_"
+        slot.open(call_id, self._new_id(prefix), self._take_index(), offer, events)
+
+    def _close_call(self, events: list[Event], *, whole: bool) -> None:
+        slot = self._writing.pop(0)
+        if not slot.opened:
+            self._open_call(slot, events)
+        slot.speak(events)
+        closed = slot.close(events, whole=whole)
+        if slot.index is None:
+            assert isinstance(closed, Call)
+            self._refused.append(closed)
+        elif isinstance(closed, Call):
+            self._calls[slot.index] = closed
+        else:
+            self._entries[slot.index] = Entry(closed)
+            self._client_calls = self._client_calls or (whole and slot.client_side)
+
+    def _take_index(self) -> int:
+        index = self._next
+        self._next += 1
+        return index

@@ -1,0 +1,28 @@
+"""The bounds of a run and of the process (docs/architecture.md, "Bounds"). All have a setting."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes in bytes, times in seconds."""
+
+    rounds: int = 64
+    """Generations in one run."""
+    run_seconds: float = 3600.0
+    """How long a foreground run may take."""
+    live_runs: int = 2000
+    """Runs at once in this process."""
+    live_runs_project: int = 500
+    """Runs at once of one project."""
+    items: int = 10_000
+    """Output items of one response."""
+    events: int = 1_000_000
+    """Events of one response."""
+    tool_output: int = 256 * 1024
+    """How much of a tool's output the model is given; what is cut is said."""
+    parallel_tools: int = 16
+    """Server-side tool calls of one round that run at once."""
+    journal: int = 1024 * 1024
+    """Encoded events that a run keeps for a follower that lags; then the run waits for it."""

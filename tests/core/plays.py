@@ -1,0 +1,97 @@
+"""Runs played without an engine: ids are counted, time stands still, a search tool is a receipt only."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import UNSET
+
+from antiphon.core.effects import Call, Effect, Entry, Execute, Offer, Outcome, Told
+from antiphon.core.limits import Limits
+from antiphon.core.run import Plan, Run
+from antiphon.wire.codec import encode
+from antiphon.wire.content import InputText
+from antiphon.wire.events import Event
+from antiphon.wire.items import Item, Message, WebSearchCall
+from antiphon.wire.responses import CreateResponse, Response
+
+Json = dict[str, Any]
+
+
+def counted_ids() -> Callable[[str], str]:
+    """An id source that counts."""
+    counter = itertools.count(1)
+    return lambda prefix: f"{prefix}{next(counter):04d}"
+
+
+class SearchReceipt:
+    """A web search as an item."""
+
+    prefix = "ws_"
+    phases = ("in_progress", "searching")
+
+    def opened(self, item_id: str) -> Item:
+        return WebSearchCall(id=item_id, status="in_progress")
+
+    def closed(self, item_id: str, call: Call, outcome: Outcome | None) -> Item:
+        action = {"type": "search", "query": call.arguments}
+        status = "failed" if outcome is None or outcome.failed else "completed"
+        return WebSearchCall(id=item_id, status=status, action=UNSET if outcome is None else action)
+
+
+SEARCH = Offer("web_search", "Search", {"type": "object"}, receipt=SearchReceipt())
+WEATHER = Offer("get_weather", "Weather", {"type": "object"}, tool=1)
+
+
+def user(text: str) -> Entry:
+    return Entry(Message(id="msg_user", role="user", content=(InputText(text=text),)))
+
+
+class Play:
+    """A run and everything it told, as JSON."""
+
+    def __init__(self, *offers: Offer, limits: Limits | None = None, **request: Any) -> None:
+        asked = CreateResponse(model="m", **request)
+        response = Response(id="resp_1", created_at=1, status="in_progress", model="m")
+        plan = Plan(
+            request=asked,
+            response=response,
+            model="m",
+            context=(user("Hello"),),
+            offers=offers,
+            tool_choice=asked.tool_choice,
+            limits=limits or Limits(),
+        )
+        self.run = Run(plan, counted_ids(), lambda: 2.0)
+        self.events: list[Json] = []
+        self._take(self.run.begin())
+
+    @property
+    def effect(self) -> Effect | None:
+        return self.run.effect
+
+    @property
+    def types(self) -> list[str]:
+        return [event["type"].removeprefix("response.") for event in self.events]
+
+    @property
+    def output(self) -> list[Json]:
+        return json.loads(encode(self.run.response.output))
+
+    def tell(self, *outcomes: Told) -> None:
+        self._take(self.run.receive(outcomes))
+
+    def cancel(self) -> None:
+        self._take(self.run.cancel())
+
+    def calls(self) -> Sequence[Call]:
+        assert isinstance(self.run.effect, Execute)
+        return self.run.effect.calls
+
+    def _take(self, events: list[Event]) -> None:
+        for event in events:
+            event.sequence_number = len(self.events)
+            self.events.append(json.loads(encode(event)))
