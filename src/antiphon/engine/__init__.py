@@ -1,0 +1,1 @@
+"""Drives core through ports: intake, driver, journal, runner."""

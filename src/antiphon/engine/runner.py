@@ -1,0 +1,272 @@
+"""Runs, live and finished: starts them, cancels them, tells how they stand.
+
+Foreground differs from background in one line: a reader that goes away cancels its run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+import msgspec
+
+from antiphon.core.effects import Broken
+from antiphon.core.limits import Limits
+from antiphon.core.run import Plan, Run
+from antiphon.engine.catalog import Catalog
+from antiphon.engine.driver import Driver
+from antiphon.engine.intake import Intake, Turn
+from antiphon.engine.journal import Journal
+from antiphon.ports.clock import Clock
+from antiphon.ports.store import Finished, PageQuery, Slice, Store
+from antiphon.ports.tool import Tool
+from antiphon.wire.errors import (
+    AntiphonError,
+    InvalidRequestError,
+    NotFoundError,
+    OverloadedError,
+    StoreError,
+)
+from antiphon.wire.events import ErrorEvent, Event, Failed
+from antiphon.wire.responses import CreateResponse, Response, ResponseError
+
+LOGGER = logging.getLogger(__name__)
+
+LOCK_SECONDS = 60.0
+"""How long a conversation stays locked by a process that has died; a live run renews its lock in time."""
+
+
+class _Live(msgspec.Struct):
+    """A run of this process."""
+
+    turn: Turn
+    run: Run
+    driver: Driver
+    journal: Journal
+    task: asyncio.Task[None] | None = None
+    ending: bool = False
+
+    def stop(self) -> None:
+        """Cancel the run, unless it is already being stored."""
+        if self.task is not None and not self.ending:
+            self.task.cancel()
+
+
+class Runner:
+    """The runs of this process, over one store."""
+
+    def __init__(
+        self, *, store: Store, clock: Clock, catalog: Catalog, tools: Mapping[str, Tool], limits: Limits | None = None
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._intake = Intake(store=store, clock=clock, catalog=catalog, tools=tools)
+        self._live: dict[str, _Live] = {}
+        self._starting: dict[str, int] = {}
+        self._renewal: asyncio.Task[None] | None = None
+        self._draining = False
+
+    # starting
+
+    async def start(self, project: str, request: CreateResponse, /) -> Journal:
+        """Check the request against what is stored and served, and start its run. Raises before anything is started;
+        afterwards everything that happens is told by the journal."""
+        self._admit(project)
+        response_id = self._clock.id("resp_")
+        locked = await self._lock(project, request, response_id)
+        self._starting[project] = self._starting.get(project, 0) + 1
+        try:
+            turn = await self._intake.turn(project, request, response_id)
+        except BaseException:
+            if locked:
+                await self._store.lock_conversation(project, locked, response_id, 0.0)
+            raise
+        finally:
+            self._starting[project] -= 1
+        return self._launch(turn)
+
+    def _admit(self, project: str) -> None:
+        if self._draining:
+            raise OverloadedError("The server is shutting down.", retry_after=5)
+        here = sum(1 for live in self._live.values() if live.turn.project == project) if self._live else 0
+        waiting = self._starting.get(project, 0)
+        if len(self._live) + sum(self._starting.values()) >= self._limits.live_runs:
+            raise OverloadedError("The server has no room for another run; try again.", retry_after=1)
+        if here + waiting >= self._limits.live_runs_project:
+            raise OverloadedError("This project has too many runs at once; try again.", retry_after=1)
+
+    async def _lock(self, project: str, request: CreateResponse, owner: str) -> str | None:
+        """Take the conversation for this run: turns of one conversation come one after another."""
+        if request.conversation is None:
+            return None
+        conversation_id = request.conversation.id
+        until = self._clock.now() + LOCK_SECONDS
+        taken = await self._store.lock_conversation(project, conversation_id, owner, until)
+        if taken is None:
+            raise NotFoundError(f"Conversation with id '{conversation_id}' not found.", param="conversation")
+        if not taken:
+            raise InvalidRequestError(
+                "Another process is currently operating on this conversation. Please retry in a few seconds.",
+                param="conversation",
+                code="conversation_locked",
+            )
+        if self._renewal is None:
+            self._renewal = asyncio.ensure_future(self._renew())
+        return conversation_id
+
+    def _launch(self, turn: Turn) -> Journal:
+        plan = Plan(
+            request=turn.request,
+            response=turn.response,
+            model=turn.served.name,
+            context=(*turn.history, *turn.input),
+            offers=turn.offers,
+            tool_choice=turn.tool_choice,
+            limits=self._limits,
+        )
+        run = Run(plan, self._clock.id, self._clock.now)
+        journal = Journal(
+            turn.response.id,
+            streamed=turn.request.stream,
+            bound=self._limits.journal,
+            on_abandon=lambda: live.stop(),  # noqa: PLW0108 - the run is made below
+            warnings=turn.warnings,
+        )
+        live = _Live(turn, run, Driver(turn.served.model, turn.tools), journal)
+        self._live[turn.response.id] = live
+        live.task = asyncio.ensure_future(self._go(live))
+        return journal
+
+    # running
+
+    async def _go(self, live: _Live) -> None:
+        run, journal = live.run, live.journal
+        try:
+            try:
+                async with asyncio.timeout(self._limits.run_seconds):
+                    last = await live.driver.drive(run, journal)
+            except TimeoutError:
+                words = f"The run took longer than {self._limits.run_seconds:g} seconds."
+                last = run.receive([Broken(ResponseError(code="server_error", message=words))])
+            except asyncio.CancelledError:
+                last = run.cancel()
+            except Exception as error:
+                LOGGER.exception("run %s broke", journal.response_id)
+                words = error.message if isinstance(error, AntiphonError) else "The server had an error."
+                last = run.receive([Broken(ResponseError(code="server_error", message=words))])
+            live.ending = True
+            response, last = await self._stored(live, last)
+            journal.append(last)
+            failure = live.driver.failure
+            journal.end(failure if failure is not None and not response.output else response)
+        finally:
+            del self._live[journal.response_id]
+
+    async def _stored(self, live: _Live, last: list[Event]) -> tuple[Response, list[Event]]:
+        """Store the end; what cannot be stored has failed."""
+        turn, response = live.turn, live.run.response
+        conversation_id = turn.request.conversation.id if turn.request.conversation is not None else None
+        try:
+            if turn.request.store:
+                appended = response.status in {"completed", "incomplete"}
+                await self._store.save_response(
+                    turn.project, Finished(response, turn.input, live.run.output, conversation_id, append=appended)
+                )
+            elif conversation_id is not None:
+                await self._store.lock_conversation(turn.project, conversation_id, response.id, 0.0)
+        except StoreError as error:
+            LOGGER.error("response %s was not stored: %s", response.id, error.message)  # noqa: TRY400
+            return _unstored(response, last, error)
+        return response, last
+
+    async def _renew(self) -> None:
+        """Keep the locks of live runs from expiring."""
+        while True:
+            await asyncio.sleep(LOCK_SECONDS / 3)
+            until = self._clock.now() + LOCK_SECONDS
+            for live in list(self._live.values()):
+                conversation = live.turn.request.conversation
+                if conversation is None or live.ending:
+                    continue
+                owner = live.journal.response_id
+                try:
+                    await self._store.lock_conversation(live.turn.project, conversation.id, owner, until)
+                except StoreError as error:
+                    LOGGER.warning("lock of a conversation was not renewed: %s", error.message)
+
+    # resources
+
+    async def retrieve(self, project: str, response_id: str, /) -> Response:
+        """The response as it stands, live or stored."""
+        live = self._of(project, response_id)
+        if live is not None:
+            output = tuple(entry.item for entry in live.run.output if entry.item is not None)
+            return msgspec.structs.replace(live.run.response, output=output)
+        stored = await self._store.response(project, response_id)
+        if stored is None:
+            raise _not_found(response_id)
+        return stored
+
+    async def delete(self, project: str, response_id: str, /) -> None:
+        """Delete a response; one that is still being made is stopped first."""
+        live = self._of(project, response_id)
+        if live is not None and live.task is not None:
+            live.stop()
+            await asyncio.wait([live.task])
+        if not await self._store.delete_response(project, response_id):
+            raise _not_found(response_id)
+
+    async def cancel(self, project: str, response_id: str, /) -> Response:
+        """Cancel a background response."""
+        response = await self.retrieve(project, response_id)
+        if not response.background:
+            raise InvalidRequestError(
+                "Responses can only be cancelled if they were created with background=true.", param="response_id"
+            )
+        return response
+
+    async def input_items(self, project: str, response_id: str, page: PageQuery, /) -> Slice:
+        """A page of the full resolved input."""
+        found = await self._store.input_items(project, response_id, page)
+        if found is None:
+            raise _not_found(response_id)
+        return found
+
+    async def drain(self, seconds: float, /) -> None:
+        """Take no new runs, give the live ones so long to end, then cancel and store them."""
+        self._draining = True
+        if self._renewal is not None:
+            self._renewal.cancel()
+        tasks = [live.task for live in self._live.values() if live.task is not None]
+        if not tasks:
+            return
+        await asyncio.wait(tasks, timeout=seconds)
+        for live in list(self._live.values()):
+            live.stop()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _of(self, project: str, response_id: str) -> _Live | None:
+        """The live run, when it is this project's and will be stored."""
+        live = self._live.get(response_id)
+        if live is None or live.turn.project != project or not live.turn.request.store:
+            return None
+        return live
+
+
+def _not_found(response_id: str) -> NotFoundError:
+    return NotFoundError(f"Response with id '{response_id}' not found.", param="response_id")
+
+
+def _unstored(response: Response, last: list[Event], error: StoreError) -> tuple[Response, list[Event]]:
+    failed = msgspec.structs.replace(
+        response,
+        status="failed",
+        completed_at=None,
+        incomplete_details=None,
+        error=ResponseError(code="server_error", message=error.message),
+    )
+    kept = [event for event in last if getattr(event, "response", None) is None]
+    words = ErrorEvent(code="server_error", message=error.message, param=None)
+    return failed, [*kept, words, Failed(response=failed)]

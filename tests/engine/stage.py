@@ -1,0 +1,128 @@
+"""An engine on a real SQLite file with a scripted model, for the tests of this room."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from antiphon.adapters.clock import SeededClock
+from antiphon.adapters.models.scripted import Script, Scripted, Step
+from antiphon.adapters.stores.sqlite import SqliteStore
+from antiphon.core.effects import Call, Offer, Outcome
+from antiphon.core.limits import Limits
+from antiphon.engine.catalog import Catalog
+from antiphon.engine.runner import Runner
+from antiphon.ports.tool import Tool
+from antiphon.wire.requests import parse_create
+from antiphon.wire.responses import Response
+from antiphon.wire.tools import Tool as ToolConfig
+from tests.core.plays import SearchReceipt
+from tests.grammar import parse_sse
+
+DEADLINE = 10.0
+_seeds = itertools.count()
+
+
+class Functions:
+    """Functions of the client."""
+
+    types = ("function",)
+    repeatable = False
+
+    async def offers(self, config: ToolConfig, place: int, /) -> Sequence[Offer]:
+        return [Offer(getattr(config, "name", ""), tool=place)]
+
+    async def run(self, call: Call, config: ToolConfig, /) -> Outcome:
+        raise AssertionError("the client runs functions")
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+class Searches:
+    """A search that answers when the test lets it; `running` counts the calls in flight."""
+
+    types = ("web_search",)
+    repeatable = True
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.running = 0
+        self.most = 0
+        self.cancelled = 0
+        self._changed = asyncio.Condition()
+
+    async def busy(self, calls: int) -> None:
+        """Return once so many calls are in flight."""
+        async with asyncio.timeout(DEADLINE), self._changed:
+            await self._changed.wait_for(lambda: self.running >= calls)
+
+    async def offers(self, config: ToolConfig, place: int, /) -> Sequence[Offer]:
+        return [Offer("web_search", receipt=SearchReceipt(), tool=place)]
+
+    async def run(self, call: Call, config: ToolConfig, /) -> Outcome:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        try:
+            async with self._changed:
+                self._changed.notify_all()
+            await self.gate.wait()
+            query = json.loads(call.arguments).get("query", "")
+            if query == "boom":
+                raise RuntimeError("a fault in a tool")
+            return Outcome(call.call_id, f"results for {query}")
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.running -= 1
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+
+class Stage:
+    """The parts, and the ways of a client."""
+
+    def __init__(self, model: Scripted, store: SqliteStore, runner: Runner, searches: Searches) -> None:
+        self.model = model
+        self.store = store
+        self.runner = runner
+        self.searches = searches
+
+    async def create(self, **body: Any) -> Response:
+        """A request that waits for its answer."""
+        request = parse_create(json.dumps({"model": "scripted", **body}).encode())
+        async with asyncio.timeout(DEADLINE):
+            return await (await self.runner.start("default", request)).last()
+
+    async def stream(self, **body: Any) -> list[dict[str, Any]]:
+        """A streamed request, to its end."""
+        request = parse_create(json.dumps({"model": "scripted", "stream": True, **body}).encode())
+        async with asyncio.timeout(DEADLINE):
+            journal = await self.runner.start("default", request)
+            return parse_sse(b"".join([batch async for batch in journal.follow()]))
+
+
+@asynccontextmanager
+async def staged(folder: Path, *steps: Step, limits: Limits | None = None) -> AsyncGenerator[Stage]:
+    """An engine over the SQLite file in this folder; drained and closed at the end."""
+    clock = SeededClock(next(_seeds))  # another seed each time: two engines on one file must not repeat their ids
+    store = SqliteStore(clock, folder)
+    await store.open()
+    model = Scripted(Script(steps))
+    searches = Searches()
+    tools: dict[str, Tool] = {"function": Functions(), "web_search": searches}
+    runner = Runner(store=store, clock=clock, catalog=Catalog({"test": model}, clock), tools=tools, limits=limits)
+    try:
+        yield Stage(model, store, runner, searches)
+    finally:
+        async with asyncio.timeout(DEADLINE):
+            await runner.drain(0.0)
+            await store.close()
