@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from antiphon.core.context import chat_messages, check_pairs, id_of, identified, merged
+from antiphon.core.context import chat_messages, check_pairs, identified, merged
 from antiphon.core.dialect import Dialect
 from antiphon.core.effects import Entry, Exchange, Generate
 from antiphon.wire.codec import Unknown
 from antiphon.wire.content import InputFile, InputImage, InputText, OutputText, ReasoningText, Refusal
 from antiphon.wire.errors import InvalidRequestError
-from antiphon.wire.items import FunctionCall, FunctionCallOutput, Item, Message, Reasoning, WebSearchCall
+from antiphon.wire.items import FunctionCall, FunctionCallOutput, Item, Message, Reasoning, WebSearchCall, item_id
 from antiphon.wire.responses import CreateResponse
 from tests.core.plays import counted_ids
 
@@ -161,4 +161,4 @@ def test_every_item_gets_an_id_and_keeps_its_own() -> None:
         [said("user", "x"), Message(id="mine", role="user", content=()), Unknown({"type": "z"})],
         lambda prefix: f"{prefix}{next(counter)}",
     )
-    assert [id_of(entry.item) for entry in entries if entry.item is not None] == ["msg_0", "mine", "item_1"]
+    assert [item_id(entry.item) for entry in entries if entry.item is not None] == ["msg_0", "mine", "item_1"]

@@ -300,7 +300,7 @@ async def test_a_tool_that_is_not_served_is_ignored_with_a_warning(tmp_path: Pat
 
 async def test_allowed_tools_are_all_that_the_model_is_shown(tmp_path: Path) -> None:
     async with staged(tmp_path, says("ok")) as stage:
-        tools = [SEARCH, {"type": "function", "name": "f", "parameters": {}}]
+        tools: list[dict[str, Any]] = [SEARCH, {"type": "function", "name": "f", "parameters": {}}]
         choice = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}]}
         await stage.create(input="Hi", tools=tools, tool_choice=choice)
         assert [offer.name for offer in stage.model.asked[0].offers] == ["f"]

@@ -9,12 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.wire.codec import Unknown
+from antiphon.wire.codec import Unknown, encode
 from antiphon.wire.content import InputText, OutputText
 from antiphon.wire.errors import InvalidRequestError
+from antiphon.wire.events import Created
+from antiphon.wire.frames import encode_event
 from antiphon.wire.items import ItemReference, Message
 from antiphon.wire.pages import PageParams, parse_page
 from antiphon.wire.requests import (
+    echo,
     parse_conversation,
     parse_conversation_items,
     parse_conversation_update,
@@ -28,6 +31,7 @@ from antiphon.wire.responses import (
     JsonSchemaFormat,
     ReasoningConfig,
     TextConfig,
+    parse_response,
 )
 from antiphon.wire.tools import FunctionTool
 from tests.shared import SHARED, needs_shared
@@ -51,6 +55,14 @@ def refused(body: bytes, **options: Any) -> InvalidRequestError:
     with pytest.raises(InvalidRequestError) as caught:
         parse_create(body, **options)
     return caught.value
+
+
+def fault(body: bytes) -> InvalidRequestError | None:
+    try:
+        parse_create(body)
+    except InvalidRequestError as error:
+        return error
+    return None
 
 
 WRONG = [
@@ -238,6 +250,18 @@ def test_a_body_that_cannot_be_read_is_invalid_json(body: bytes) -> None:
     assert refused(body).code == "invalid_json"
 
 
+@pytest.mark.parametrize("depth", [100, 500, *range(700, 1000, 10), 20_000])
+def test_a_body_is_refused_that_could_not_be_sent_back(depth: int) -> None:
+    tool = b'{"type":"function","name":"f","parameters":{"a":' + b"[" * depth + b"]" * depth + b"}}"
+    body = b'{"model":"m","input":"hi","tools":[' + tool + b"]}"
+    if depth <= 500:
+        assert fault(body) is None
+    if fault(body) is None:
+        made = echo(parse_create(body), id="resp_1", created_at=1, status="queued", model="m")
+        assert parse_response(encode(made)) == made
+        assert len(encode_event(Created(response=made))) > depth
+
+
 # what real clients send
 
 SENT = sorted((SHARED / "client_requests").glob("*.json"))
@@ -285,14 +309,6 @@ LIKELY = st.recursive(
 BODIES = st.dictionaries(st.sampled_from(CreateResponse.__struct_fields__), LIKELY, max_size=8).map(
     lambda fields: {**LEAST, **fields}
 )
-
-
-def fault(body: bytes) -> InvalidRequestError | None:
-    try:
-        parse_create(body)
-    except InvalidRequestError as error:
-        return error
-    return None
 
 
 @given(BODIES | JSON)

@@ -114,7 +114,7 @@ def validate_if_shared(tool: object) -> None:
         validate("Tool", tool)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TOOL_TYPES if kind.startswith("web_search")])
+@pytest.mark.parametrize("kind", [kind for kind in sorted(TOOL_TYPES) if kind.startswith("web_search")])
 def test_a_web_search_keeps_its_name_and_gets_all_keys(kind: str) -> None:
     tool = shown({"type": kind, "user_location": None})
     location = {"type": "approximate", "city": None, "country": None, "region": None, "timezone": None}

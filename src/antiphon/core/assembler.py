@@ -99,8 +99,10 @@ class Assembler:
     # speaking: text, refusals, reasoning
 
     def _text(self, delta: TextDelta, events: list[Event]) -> None:
-        if not delta.text or (self._by_index and not delta.text.strip()):
-            return  # an empty first piece, or white space after the calls began: nothing to open an item for
+        if not delta.text and not (delta.logprobs and isinstance(self._speaking, MessageSlot)):
+            return  # an empty first piece: nothing to open an item for (a token may give bytes of a character only)
+        if self._by_index and not delta.text.strip():
+            return  # white space after the calls began
         self._message(events).text(delta, events)
 
     def _refusal(self, delta: RefusalDelta, events: list[Event]) -> None:

@@ -34,6 +34,7 @@ class _Whole(msgspec.Struct, frozen=True, gc=False):
 GARBAGE = (msgspec.DecodeError, UnicodeError, RecursionError)
 """What decoding raises for what is no JSON of the expected type."""
 
+_NOTHING = ChunkDelta()
 _CHUNK = msgspec.json.Decoder(ChatChunk)
 _WHOLE = msgspec.json.Decoder(_Whole)
 
@@ -67,7 +68,7 @@ class ChunkReader:
             chunk = decode(document)
             if chunk.choices:
                 choice = chunk.choices[0]
-                delta = choice.delta
+                delta = choice.delta or _NOTHING
                 if delta.content and choice.logprobs is None:  # the hot path
                     deltas.append(TextDelta(delta.content))
                 if choice.finish_reason:
@@ -100,7 +101,7 @@ class ChunkReader:
         return StepEnded(self.finish or "stop", self.usage)
 
     def _rest(self, choice: ChunkChoice, deltas: list[Delta]) -> None:
-        delta = choice.delta
+        delta = choice.delta or _NOTHING
         reasoning = delta.reasoning_content or delta.reasoning
         if reasoning:
             deltas.append(ReasoningDelta(reasoning))

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
-import msgspec
-
 from antiphon.core.dialect import Dialect
 from antiphon.core.effects import Entry, Exchange, Generate
 from antiphon.core.parts import joined, parts_of, split_output
@@ -27,7 +25,9 @@ from antiphon.wire.items import (
     McpListTools,
     Message,
     Reasoning,
+    item_id,
 )
+from antiphon.wire.items import identified as with_id
 
 ChatMessage: TypeAlias = dict[str, Any]
 
@@ -56,22 +56,11 @@ def type_of(item: Item) -> str:
     return item.type if isinstance(item, Unknown) else str(item.__struct_config__.tag)
 
 
-def id_of(item: Item) -> str | None:
-    """The item's id, None where it has none yet."""
-    found = item.id if isinstance(item, Unknown) else getattr(item, "id", None)
-    return found if isinstance(found, str) and found else None
-
-
 def identified(items: Iterable[Item], new_id: Callable[[str], str]) -> tuple[Entry, ...]:
     """The items as entries, each with an id: its own, or a fresh one."""
-    return tuple(Entry(item if id_of(item) else _with_id(item, new_id)) for item in items)
-
-
-def _with_id(item: Item, new_id: Callable[[str], str]) -> Item:
-    fresh = new_id(PREFIXES.get(type_of(item), "item_"))
-    if isinstance(item, Unknown):
-        return Unknown({**item.fields, "id": fresh})
-    return msgspec.structs.replace(item, id=fresh)
+    return tuple(
+        Entry(item if item_id(item) else with_id(item, new_id(PREFIXES.get(type_of(item), "item_")))) for item in items
+    )
 
 
 def merged(history: Sequence[Entry], given: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -79,14 +68,14 @@ def merged(history: Sequence[Entry], given: Sequence[Entry]) -> tuple[Entry, ...
     holds under the same id, or a call or output under the same call id, is dropped (client_needs, input 4)."""
     if not history:
         return tuple(given)
-    known_ids = {id_of(entry.item) for entry in history if entry.item is not None}
+    known_ids = {item_id(entry.item) for entry in history if entry.item is not None}
     known_calls = {_call_key(entry.item) for entry in history if entry.item is not None}
     known_calls.discard(None)
     return tuple(
         entry
         for entry in given
         if entry.item is not None
-        and id_of(entry.item) not in known_ids
+        and item_id(entry.item) not in known_ids
         and ((key := _call_key(entry.item)) is None or key not in known_calls)
     )
 

@@ -22,9 +22,10 @@ LONGEST: Final = 600
 
 _STOPPED: Final = """
 a about all also an and any are as at be been being but by can could did do does doing for from give had has
-have he her his how i if in into is it its just let me more most my no not of on one or our out please s say
-said she should so some such t tell than that the their them then there these they this those to too up us use
-used very was we were what when where which while who whom whose why will with would you your
+have he her his how i id if ill im in into is it its just know let like many may me might more most much must my
+need no not of on one or our out please s said say shall she should so some such t tell than that the their them
+then there these they this those to too up us use used very want was we were what whats when where which while
+who whom whose why will with would you your
 """
 STOP: Final = frozenset(_STOPPED.split())
 """Words that carry no meaning of their own."""
@@ -130,17 +131,21 @@ def best(question: str, sentences: Sequence[Sentence], *, before: str = "", most
     asked = dict.fromkeys(content(question), 1.0)
     earlier = {word: 0.4 for word in content(before) if word not in asked}
     rarity = _rarity([*asked, *earlier], sentences)
-    weights = {word: share * rarity[word] for word, share in (asked | earlier).items()}
-    average = sum(len(sentence.words) for sentence in sentences) / max(1, len(sentences))
-    total = sum(rarity[word] for word in asked) or sum(weights.values())
-    wants_number = bool(_NUMBER.search(question))
+    weights = {word: share * rarity[word] for word, share in (asked | earlier).items() if word in rarity}
+    if not weights:
+        return []
+    average = sum(len(sentence.words) for sentence in sentences) / len(sentences)
+    present = [rarity[word] for word in asked if word in rarity]
+    # a word that no sentence has counts against an answer like the others do
+    total = sum(present) / len(present) * len(asked) if present else sum(weights.values())
+    counted = _counted(question)
     scored: list[tuple[float, float, Sentence]] = []
     for sentence in sentences:
         score, covered = _score(sentence, weights, average)
         if score:
-            bonus = 1.3 if wants_number and _DIGIT.search(sentence.text) else 1.0
-            asks = 0.4 if sentence.text.endswith("?") else 1.0
-            scored.append((score * bonus * asks, covered, sentence))
+            score *= 1.6 if counted and _counts(sentence, counted) else 1.0
+            score *= 0.4 if sentence.text.endswith("?") else min(1.0, len(sentence.words) / 4)
+            scored.append((score, covered, sentence))
     scored.sort(key=lambda one: (-one[0], one[2].place))
     if not scored or scored[0][1] < ENOUGH * total:
         return []
@@ -153,21 +158,37 @@ def leading(sentences: Sequence[Sentence], *, most: int = 3) -> list[Sentence]:
     return _distinct(prose or list(sentences[:most]), most)
 
 
-_NUMBER: Final = re.compile(
-    r"\b(?:how (?:many|much|old|long|far|big|large|tall|often)|when|what (?:year|date|time|number|version)|cost)\b",
-    re.IGNORECASE,
+_HOW_MANY: Final = re.compile(
+    r"\bhow (?:many|much)\s+(\w+)|\b(when|what (?:year|date|time|version)|how old)\b", re.IGNORECASE
 )
-_DIGIT: Final = re.compile(r"\d")
+
+
+def _counted(question: str) -> str:
+    """The stem of what is counted by "how many"; `#` where some other number is asked for."""
+    asked = _HOW_MANY.search(question)
+    if asked is None:
+        return ""
+    return stem(asked[1].lower()) if asked[1] else "#"
+
+
+def _counts(sentence: Sentence, counted: str) -> bool:
+    """Whether the sentence has the number: right before what is counted."""
+    if counted == "#":
+        return any(word[0].isdigit() for word in sentence.words)
+    return any(
+        word == counted and any(before.isdigit() for before in sentence.words[max(0, place - 2) : place])
+        for place, word in enumerate(sentence.words)
+    )
 
 
 def _rarity(words: Iterable[str], sentences: Sequence[Sentence]) -> dict[str, float]:
-    """How much each word tells: more, the fewer sentences have it."""
+    """How much each word tells: more, the fewer sentences have it. Words that none has are absent."""
     counts = dict.fromkeys(words, 0)
     for sentence in sentences:
         for word in counts.keys() & set(sentence.words):
             counts[word] += 1
     every = len(sentences)
-    return {word: math.log(1 + (every - count + 0.5) / (count + 0.5)) for word, count in counts.items()}
+    return {word: math.log(1 + (every - count + 0.5) / (count + 0.5)) for word, count in counts.items() if count}
 
 
 def _score(sentence: Sentence, weights: Mapping[str, float], average: float) -> tuple[float, float]:
@@ -197,8 +218,8 @@ def _distinct(ranked: Sequence[Sentence], most: int) -> list[Sentence]:
 
 
 def _headed(passage: Passage, characters: int) -> Iterator[tuple[str, str, Passage]]:
-    """The sentences of a passage, each with the heading above it."""
-    heading = ""
+    """The sentences of a passage, each with the heading above it, at first its source."""
+    heading = passage.source
     for text in split(passage.text[:characters]):
         if text.startswith("#") and text.lstrip("#").startswith(" "):
             heading = text.lstrip("# ")
@@ -207,10 +228,11 @@ def _headed(passage: Passage, characters: int) -> Iterator[tuple[str, str, Passa
 
 
 def _unwrapped(block: str) -> Iterator[str]:
-    """The lines of a block, with those that continue a sentence joined to it."""
+    """The lines of a block, with those that continue a sentence joined to it. A line whose words the next one repeats
+    is a heading that lost its form."""
     held: list[str] = []
     for line in block.split("\n"):
-        if held and _LEAD.match(line):
+        if held and (_LEAD.match(line) or line.strip().startswith(held[-1] + " ")):
             yield " ".join(held)
             held = []
         held.append(line.strip())

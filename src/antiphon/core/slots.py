@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Literal, TypedDict, cast
 
-from antiphon.core.context import id_of, type_of
+from antiphon.core.context import type_of
 from antiphon.core.deltas import CallDelta, TextDelta
 from antiphon.core.effects import Call, Offer
 from antiphon.wire import events as ev
 from antiphon.wire.content import LogProb, OutputPart, OutputText, ReasoningText, Refusal
 from antiphon.wire.events import Event
-from antiphon.wire.items import FunctionCall, Item, Message, Reasoning, Status
+from antiphon.wire.items import FunctionCall, Item, Message, Reasoning, Status, item_id
 
 
 class _InItem(TypedDict):
@@ -256,7 +256,7 @@ class CallSlot:
 
 def told(item: Item, phases: tuple[str, ...], index: int) -> list[Event]:
     """The phase events of a server-side call's item."""
-    return [ev.phase(type_of(item), phase)(item_id=str(id_of(item)), output_index=index) for phase in phases]
+    return [ev.phase(type_of(item), phase)(item_id=str(item_id(item)), output_index=index) for phase in phases]
 
 
 def cut(call: Call, index: int | None, events: list[Event]) -> Item:

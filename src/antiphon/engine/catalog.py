@@ -36,6 +36,7 @@ class Catalog:
         self._clock = clock
         self._ttl = ttl
         self._retry = retry
+        self._cards: dict[str, Sequence[ModelCard]] = {}
         self._by_name: dict[str, Served] = {}
         self._ambiguous: dict[str, list[str]] = {}
         self._read_at = float("-inf")
@@ -52,10 +53,18 @@ class Catalog:
         self._read_at = float("-inf")
 
     async def resolve(self, name: str, /) -> Served:
-        """The model of this name; UnknownModelError when nobody serves it."""
+        """The model of this name; UnknownModelError when nobody serves it. A full name asks its endpoint only, so that
+        one which is slow to answer holds up nobody else."""
         age = self._clock.now() - self._read_at
-        if age > self._ttl or (name not in self._by_name and age > self._retry):
-            await self._read()
+        if name not in self._by_name and age > self._retry:
+            endpoint = name.partition("/")[0]
+            if endpoint in self._endpoints and "/" in name:
+                self._cards[endpoint] = await self._cards_of(endpoint)
+                self._index()
+            if name not in self._by_name:
+                await self._read()
+        elif age > self._ttl:
+            self._start_reading()  # what is known is good enough for this request
         served = self._by_name.get(name)
         if served is None:
             words = f"The requested model '{name}' does not exist."
@@ -85,33 +94,43 @@ class Catalog:
 
     async def _read(self) -> None:
         """Ask all endpoints at once; callers that come meanwhile wait for the same answer."""
+        await asyncio.shield(self._start_reading())
+
+    def _start_reading(self) -> asyncio.Task[None]:
         if self._reading is None or self._reading.done():
             self._reading = asyncio.ensure_future(self._ask())
-        await asyncio.shield(self._reading)
+        return self._reading
 
     async def _ask(self) -> None:
         names = list(self._endpoints)
         lists = await asyncio.gather(*(self._cards_of(name) for name in names))
+        self._cards.update(zip(names, lists, strict=True))
+        self._index()
+        self._read_at = self._clock.now()
+
+    def _index(self) -> None:
+        """What can be named, from the lists that have come so far."""
         where: dict[str, list[str]] = {}
-        for endpoint, cards in zip(names, lists, strict=True):
+        for endpoint, cards in self._cards.items():
             for card in cards:
                 where.setdefault(card.id, []).append(f"{endpoint}/{card.id}")
         by_name: dict[str, Served] = {}
-        for endpoint, cards in zip(names, lists, strict=True):
+        whole = len(self._cards) == len(self._endpoints)  # before that, nobody knows which names are unique
+        for endpoint, cards in self._cards.items():
             for card in cards:
                 full = f"{endpoint}/{card.id}"
-                unique = len(where[card.id]) == 1
+                unique = whole and len(where[card.id]) == 1
                 shown = card if unique else msgspec.structs.replace(card, id=full)
                 by_name[full] = served = Served(self._endpoints[endpoint], card.id, shown)
                 if unique:
                     by_name[card.id] = served
         self._by_name = by_name
         self._ambiguous = {name: full for name, full in where.items() if len(full) > 1}
-        self._read_at = self._clock.now()
 
     async def _cards_of(self, endpoint: str) -> Sequence[ModelCard]:
         try:
             return await self._endpoints[endpoint].models()
         except AntiphonError:
-            # an endpoint that is away keeps what it last said, so that a run can still tell why it fails
-            return [s.card for s in self._by_name.values() if s.model is self._endpoints[endpoint]]
+            return self._cards.get(
+                endpoint, ()
+            )  # one that is away keeps what it last said: a run can tell why it fails

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from antiphon.core.choice import chosen, tool_type
-from antiphon.core.context import check_pairs, id_of, identified, merged
+from antiphon.core.context import check_pairs, identified, merged
 from antiphon.core.effects import Entry, Offer
 from antiphon.engine.catalog import Catalog, Served, UnknownModelError
 from antiphon.ports.clock import Clock
 from antiphon.ports.store import Store
 from antiphon.ports.tool import Tool
 from antiphon.wire.errors import InvalidRequestError, NotFoundError
-from antiphon.wire.items import ItemReference
+from antiphon.wire.items import CompactionTrigger, ItemReference, item_id
 from antiphon.wire.requests import echo
 from antiphon.wire.responses import CreateResponse, Response
 from antiphon.wire.tools import NamedChoice, ToolChoice
@@ -96,7 +96,7 @@ class Intake:
     async def _resolved(self, project: str, given: Sequence[Entry], history: Sequence[Entry]) -> tuple[Entry, ...]:
         """The input with every reference replaced by the stored item it names."""
         wanted = [entry.item.id for entry in given if isinstance(entry.item, ItemReference)]
-        known = {str(id_of(entry.item)): entry for entry in history if entry.item is not None}
+        known = {str(item_id(entry.item)): entry for entry in history if entry.item is not None}
         missing = [item_id for item_id in wanted if item_id not in known]
         if missing:
             known |= await self._store.items(project, missing)
@@ -158,5 +158,11 @@ def _refuse_unserved(request: CreateResponse) -> None:
                 param=name,
                 code="unsupported_parameter",
             )
+    if any(isinstance(item, CompactionTrigger) for item in request.input):
+        raise InvalidRequestError(
+            "Items of type 'compaction_trigger' are not supported by this server yet.",
+            param="input",
+            code="unsupported_value",
+        )
     if request.prompt is not None:
         raise NotFoundError(f"Prompt with id '{request.prompt.id}' not found.", param="prompt")

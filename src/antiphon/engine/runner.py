@@ -81,11 +81,16 @@ class Runner:
             turn = await self._intake.turn(project, request, response_id)
         except BaseException:
             if locked:
-                await self._store.lock_conversation(project, locked, response_id, 0.0)
+                await self._unlock(project, locked, response_id)
             raise
         finally:
-            self._starting[project] -= 1
+            self._started(project)
         return self._launch(turn)
+
+    def _started(self, project: str) -> None:
+        left = self._starting.pop(project) - 1
+        if left:
+            self._starting[project] = left
 
     def _admit(self, project: str) -> None:
         if self._draining:
@@ -178,8 +183,16 @@ class Runner:
                 await self._store.lock_conversation(turn.project, conversation_id, response.id, 0.0)
         except StoreError as error:
             LOGGER.error("response %s was not stored: %s", response.id, error.message)  # noqa: TRY400
+            if conversation_id is not None:
+                await self._unlock(turn.project, conversation_id, response.id)
             return _unstored(response, last, error)
         return response, last
+
+    async def _unlock(self, project: str, conversation_id: str, owner: str) -> None:
+        try:
+            await self._store.lock_conversation(project, conversation_id, owner, 0.0)
+        except StoreError as error:
+            LOGGER.warning("a conversation stays locked until its time: %s", error.message)
 
     async def _renew(self) -> None:
         """Keep the locks of live runs from expiring."""

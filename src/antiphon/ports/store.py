@@ -18,7 +18,8 @@ from antiphon.wire.responses import Response
 
 class PageQuery(msgspec.Struct, frozen=True):
     """A page of a list: exclusive cursors, `order` asc or desc. An unknown cursor raises InvalidRequestError
-    (code `invalid_value`, param the cursor's name)."""
+    (code `invalid_value`, param the cursor's name). The page begins behind `after`; with `before` alone it is the items
+    right in front of that, and "more" are those in front of the page; with both it lies between them."""
 
     limit: int = 20
     order: str = "desc"
@@ -52,7 +53,10 @@ class Store(Protocol):
     """Contract: a call that returns has committed; a call that raises has changed nothing; what was stored is read back
     equal, item order is the order of insertion and never a clock's. Items are stored once: an Entry whose item id this
     project already holds with an equal body is referred to again; with another body it is stored under a fresh id and
-    the returned entries say so. All methods may be called concurrently."""
+    the returned items say so. An id stands for one item of a list: what comes again in one call, or is already in the
+    conversation, gets a fresh id as well. Items that no response and no conversation refers to any more are deleted. A
+    project is made when it is first written to. All methods may be called concurrently; what the store cannot do raises
+    StoreError."""
 
     async def open(self) -> None:
         """Open, migrate to the newest schema, and make the `default` project."""

@@ -244,7 +244,7 @@ class ChunkDelta(Struct, frozen=True, gc=False):
 class ChunkChoice(Struct, frozen=True, gc=False):
     """The one choice of a chunk."""
 
-    delta: ChunkDelta = ChunkDelta()
+    delta: ChunkDelta | None = ChunkDelta()
     finish_reason: str | None = None
     logprobs: dict[str, Any] | None = None
     index: int = 0
@@ -264,6 +264,6 @@ class ChatUsage(Struct, frozen=True, gc=False):
 class ChatChunk(Struct, frozen=True, gc=False):
     """One `chat.completion.chunk`, reduced to what the assembler needs; decoding ignores all other keys."""
 
-    choices: tuple[ChunkChoice, ...] = ()
+    choices: tuple[ChunkChoice, ...] | None = ()
     usage: ChatUsage | None = None
-    error: dict[str, Any] | None = None
+    error: Any = None

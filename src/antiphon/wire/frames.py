@@ -25,7 +25,12 @@ DONE: Final = b"data: [DONE]\n\n"
 PING: Final = b": ping\n\n"
 """A comment that keeps an idle connection open."""
 
-_BREAKS: Final = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
+_BREAKS: Final = (
+    (b"\x85", b"\xc2\x85", b"\\u0085"),
+    (b"\xa8", b"\xe2\x80\xa8", b"\\u2028"),
+    (b"\xa9", b"\xe2\x80\xa9", b"\\u2029"),
+)
+"""The last byte of the character, which is found faster than the whole; the character; its escape."""
 _prefixes: Final[dict[type[Any], bytes]] = {}
 
 
@@ -91,8 +96,9 @@ def _prefix(name: str) -> bytes:
 
 
 def _escaped(body: bytes) -> bytes:
-    for raw, escaped in _BREAKS:
-        body = body.replace(raw, escaped)
+    for last, character, escape in _BREAKS:
+        if last in body:
+            body = body.replace(character, escape)
     return body
 
 

@@ -19,6 +19,8 @@ from antiphon.wire.faults import Fault, as_array, as_object, described, dotted, 
 T = TypeVar("T")
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
+_SKIP: Final = msgspec.json.Decoder(Raw)
+_MARGIN: Final = 200
 _ANY: Final = msgspec.json.Decoder[Any]()
 
 _PLACE: Final = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>.*)`$", re.DOTALL)
@@ -49,8 +51,14 @@ _JSON_NAMES: Final[dict[type, str]] = {
 
 
 def decode_object(body: bytes) -> dict[str, Raw]:
-    """The top level of a JSON object, values still as bytes; raises `invalid_json` for anything else."""
+    """The top level of a JSON object, values still as bytes; raises `invalid_json` for anything else.
+
+    What passes can be written again inside of a response or an event: a body is refused that could not be read
+    `_MARGIN` levels deeper.
+    """
     try:
+        if body.count(b"[") + body.count(b"{") > _MARGIN:
+            _SKIP.decode(b"".join((b"[" * _MARGIN, body, b"]" * _MARGIN)))
         return _OBJECT.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise unreadable(error) from None

@@ -135,6 +135,7 @@ def echo(
 
     `service_tier` is "auto" until the end tells which was used; `created_at` is epoch seconds.
     """
+    retention = "in_memory" if request.prompt_cache_retention == "in-memory" else request.prompt_cache_retention
     return Response(
         id=id,
         created_at=created_at,
@@ -149,7 +150,7 @@ def echo(
         presence_penalty=request.presence_penalty or 0.0,
         previous_response_id=request.previous_response_id,
         prompt_cache_key=request.prompt_cache_key,
-        prompt_cache_retention=request.prompt_cache_retention,
+        prompt_cache_retention=retention,
         reasoning=request.reasoning or ReasoningConfig(),
         safety_identifier=request.safety_identifier,
         service_tier=request.service_tier or "auto",

@@ -1,0 +1,411 @@
+"""Values read out of a text for a JSON schema: the arguments of a function, or an answer in a given form.
+
+What is found is in the text, verbatim or as its number; nothing is guessed. A text is read up to `CHARACTERS`, a value
+that was used once is not used again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+from msgspec import Struct
+
+from antiphon.core.sentences import STOP, content, terms
+
+CHARACTERS: Final = 20_000
+DEPTH: Final = 6
+"""Objects in objects that are followed; schemas may refer to themselves."""
+ENTRIES: Final = 20
+"""Entries of a list that is read out."""
+
+Schema = Mapping[str, Any]
+
+_QUOTED: Final = re.compile(
+    r"[\"\u201c\u00ab]([^\"\u201c\u201d\u00ab\u00bb\n]{1,400})[\"\u201d\u00bb]|"
+    r"(?<!\w)['\u2018`]([^'\u2018\u2019`\n]{1,400})['\u2019`](?!\w)"
+)
+_NUMBER: Final = re.compile(r"(?<![\w.,])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
+_NAME: Final = re.compile(r"\b[A-Z][\w&'\u2019.-]*(?:\s+(?:(?:of|de|la|van|von|the)\s+)?[A-Z][\w&'\u2019-]*)*")
+_PLACE: Final = re.compile(
+    rf"\b(?:in|at|for|near|to|from|of|around)\s+({_NAME.pattern[2:]}(?:,\s*{_NAME.pattern[2:]})?)"
+)
+_AFTER: Final = re.compile(
+    r"\b(?:for|of|in|about|named|called|at|to|on|with|from)\s+(?:the\s+|an?\s+)?"
+    r"([^\W\d_][\w'-]*(?:\s+[^\W\d_][\w'-]*){0,3})"
+)
+_FORMATS: Final[Mapping[str, re.Pattern[str]]] = {
+    "date-time": re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?"),
+    "date": re.compile(
+        r"\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{2,4}|"
+        r"(?:\d{1,2}(?:st|nd|rd|th)?\s+)?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?"
+        r"(?:\s+\d{1,2}(?:st|nd|rd|th)?)?(?:,?\s+\d{4})?|\b(?:today|tomorrow|yesterday|tonight)\b|"
+        r"\b(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day\b"
+    ),
+    "time": re.compile(r"\b\d{1,2}:\d\d(?::\d\d)?(?:\s?[ap]m)?\b|\b\d{1,2}\s?[ap]m\b", re.IGNORECASE),
+    "email": re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
+    "uri": re.compile(r"\bhttps?://[^\s<>\"')\]]+"),
+    "uuid": re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"),
+    "file": re.compile(r"\b[\w./-]*\w\.[A-Za-z][A-Za-z0-9]{0,4}\b"),
+    "id": re.compile(r"\b(?=\w*\d)[A-Za-z]+[_-]?\w+\b|\b[A-Za-z]+_\w+\b|\b\d+\b"),
+}
+_KINDS: Final[Mapping[str, str]] = {
+    "datetime": "date-time", "timestamp": "date-time", "date": "date", "day": "date", "deadline": "date",
+    "time": "time", "email": "email", "mail": "email", "url": "uri", "uri": "uri", "link": "uri", "website": "uri",
+    "uuid": "uuid", "filename": "file", "file": "file", "path": "file", "id": "id", "identifier": "id",
+}  # fmt: skip
+_PLACES: Final = {"location", "city", "place", "country", "destination", "origin", "region", "town", "state", "where"}
+_WHOLE: Final = {"query", "q", "question", "prompt", "input", "request", "search", "text", "keywords", "message"}
+_PEOPLE: Final = {"to", "recipient", "recipients", "cc", "bcc", "from", "sender", "attendee", "attendees"}
+_ROLES: Final = {"role", "position", "title", "job"}
+ANSWERS: Final = {"answer", "summary", "response", "explanation", "reasoning", "result", "output", "reply"}
+"""Names of properties that hold the answer itself."""
+_VAGUE: Final = {"name", "id", "value", "type", "text", "number", "data", "item", "key", "title", "first", "last"}
+_STARTING: Final = """
+add ask book calculate call cancel check compute convert create delete describe divide explain extract fetch
+find forecast generate get given greet hello hey hi identify invite list look make move multiply okay open pay
+play read remind remove retrieve run schedule search send set show solve start stop subtract sum summarise
+summarize translate turn update using write yes
+"""
+_STARTERS: Final = frozenset(_STARTING.split())
+"""Words that begin a request and are no names, although they have a capital."""
+_ACRONYMS: Final = {"ID", "URL", "URI", "API", "JSON", "A", "I", "AI", "OK"}
+_SPELT: Final = {
+    "zero": 0, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+    "eleven": 11, "twelve": 12,
+}  # fmt: skip
+_NO: Final = {"no", "not", "without", "never", "don", "dont", "disable", "disabled", "false", "off", "exclude"}
+_CONNECTED: Final = r"(?:\s+(?:is|are|of|to|as|named|called|at|by|should be|equals)\b|\s*[:=]|\s+in\b)*\s*"
+_PADDING: Final[Mapping[str, str]] = {
+    "date-time": "1970-01-01T00:00:00Z",
+    "date": "1970-01-01",
+    "time": "00:00:00Z",
+    "email": "unknown@example.com",
+    "uri": "https://example.com",
+    "uuid": "00000000-0000-0000-0000-000000000000",
+}
+
+
+class Arguments(Struct, frozen=True):
+    """What was read for an object's properties, and the required ones that the text does not give."""
+
+    values: dict[str, Any]
+    missing: tuple[str, ...]
+
+
+def arguments(schema: Schema | None, text: str, known: Mapping[str, str] | None = None) -> Arguments:
+    """The arguments of a function. `known` are values from elsewhere by property name; they go first."""
+    reader = _Reader(schema or {}, text)
+    return reader.properties(reader.root, known or {})
+
+
+def instance(schema: Schema, text: str, answer: str = "") -> Any:
+    """A value that fits the schema, filled from the text; what the text does not give is null where that is allowed,
+    otherwise the least value that fits. `answer` goes to properties that are named so."""
+    reader = _Reader(schema, text)
+    found = reader.value("answer", reader.root, whole=answer, depth=0)
+    return reader.least(reader.root, 0) if found is None else found
+
+
+def words_of(name: str) -> list[str]:
+    """The words of an identifier: `userName2` and `user_name` are user, name."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
+
+
+class _Reader:
+    """One text being read for one schema."""
+
+    def __init__(self, schema: Schema, text: str) -> None:
+        self.root = schema
+        self._text = text[:CHARACTERS]
+        self._taken: list[tuple[int, int]] = []
+
+    # objects
+
+    def properties(self, schema: Schema, known: Mapping[str, str]) -> Arguments:
+        """The arguments of one call: required properties by any evidence, others only where the text names them."""
+        listed = self._properties(schema)
+        required = [str(name) for name in schema.get("required") or ()]
+        wanted = required or [name for name in list(listed)[:1] if self._types(listed[name]) == ["string"]]
+        values: dict[str, Any] = {}
+        for name in sorted(listed, key=lambda name: name not in wanted):
+            held = self.resolved(listed[name])
+            if name in known and "string" in self._types(held):
+                values[name] = known[name]
+                continue
+            found = self.value(name, held, depth=1) if name in wanted else self._named(name, held)
+            if found is not None:
+                values[name] = found
+        missing = tuple(name for name in required if name not in values and "default" not in listed.get(name, {}))
+        return Arguments({name: values[name] for name in listed if name in values}, missing)
+
+    def _properties(self, schema: Schema) -> dict[str, Schema]:
+        held = schema.get("properties")
+        return cast("dict[str, Schema]", held) if isinstance(held, dict) else {}
+
+    def resolved(self, schema: Any) -> Schema:
+        """The schema itself behind references and choices; of a choice the first that is not null."""
+        for _ in range(DEPTH):
+            if not isinstance(schema, dict):
+                return {}
+            schema = cast("dict[str, Any]", schema)
+            if isinstance(reference := schema.get("$ref"), str):
+                schema = self._referred(reference)
+            elif options := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
+                solid = [option for option in options if option != {"type": "null"}]
+                schema = solid[0] if solid else {"type": "null"}
+            else:
+                return schema
+        return {}
+
+    def _referred(self, reference: str) -> Any:
+        found: Any = self.root
+        for step in reference.removeprefix("#").strip("/").split("/") if reference != "#" else ():
+            found = cast("dict[str, Any]", found).get(step) if isinstance(found, dict) else None
+        return found
+
+    def _types(self, schema: Schema) -> list[str]:
+        given = schema.get("type")
+        return [given] if isinstance(given, str) else [str(one) for one in given or ()]
+
+    # values
+
+    def value(self, name: str, schema: Schema, *, depth: int, whole: str = "") -> Any:
+        """The value for a property, None where the text gives none."""
+        schema = self.resolved(schema)
+        if "const" in schema:
+            return schema["const"]
+        if schema.get("enum"):
+            return self._choice(name, cast("Sequence[Any]", schema["enum"]))
+        kind = next(
+            (one for one in self._types(schema) if one != "null"), "object" if "properties" in schema else "string"
+        )
+        if depth > DEPTH:
+            return None
+        match kind:
+            case "string":
+                return self._string(name, schema, whole)
+            case "integer" | "number":
+                return self._number(name, whole_only=kind == "integer", anywhere=True)
+            case "boolean":
+                return self._boolean(name)
+            case "array":
+                return self._list(name, schema, depth)
+            case "object":
+                return self._object(name, schema, depth, whole)
+            case _:
+                return None
+
+    def _object(self, parent: str, schema: Schema, depth: int, whole: str) -> dict[str, Any] | None:
+        """Every property, filled up with least values; None where the text gives nothing at all."""
+        values: dict[str, Any] = {}
+        found_any = False
+        listed = self._properties(schema)
+        for name, held in listed.items():
+            found = self._beside(parent) if name in {"name", "title"} and depth else None
+            if found is None:
+                found = self.value(name, held, depth=depth + 1, whole=whole)
+            if found is None and name not in (schema.get("required") or ()):
+                continue
+            found_any = found_any or found is not None
+            values[name] = self.least(held, depth + 1) if found is None else found
+        return values if found_any or depth == 0 or not listed else None
+
+    def _list(self, name: str, schema: Schema, depth: int) -> list[Any] | None:
+        """Entries until the text gives no more."""
+        held = self.resolved(schema.get("items") or {})
+        most = min(int(schema.get("maxItems") or ENTRIES), ENTRIES)
+        entries: list[Any] = []
+        while len(entries) < most:
+            before = len(self._taken)
+            entry = self.value(name.removesuffix("s"), held, depth=depth + 1)
+            if entry is None or len(self._taken) == before:
+                break
+            entries.append(entry)
+        least = int(schema.get("minItems") or 0)
+        return entries if entries and len(entries) >= least else None
+
+    def _named(self, name: str, schema: Schema) -> Any:
+        """A value for a property that need not be given: only where the text says its name or one of its choices."""
+        if schema.get("enum"):
+            return self._choice(name, cast("Sequence[Any]", schema["enum"]))
+        kinds = self._types(schema)
+        if "boolean" in kinds:
+            return self._boolean(name)
+        if "integer" in kinds or "number" in kinds:
+            return self._number(name, whole_only="number" not in kinds, anywhere=False)
+        return self._labelled(name) if "string" in kinds else None
+
+    def _choice(self, name: str, options: Sequence[Any]) -> Any:
+        """The choice that the text names, the longest first."""
+        said = set(terms(self._text))
+        for option in sorted((one for one in options if one is not None), key=lambda one: -len(str(one))):
+            words = terms(" ".join(words_of(str(option))) or str(option))
+            if words and all(word in said for word in words):
+                return option
+        labelled = self._labelled(name)
+        return next((one for one in options if labelled and str(one).lower() == labelled.lower()), None)
+
+    def _boolean(self, name: str) -> bool | None:
+        """True where the text names it, false where it is named after a no."""
+        said = terms(self._text)
+        wanted = [word for word in content(" ".join(words_of(name))) if word not in {"is", "has", "include", "us"}]
+        places = [place for place, word in enumerate(said) if word in wanted]
+        if not places:
+            return None
+        return not any(word in _NO for word in said[max(0, places[0] - 3) : places[0] + 3])
+
+    def _number(self, name: str, *, whole_only: bool, anywhere: bool) -> int | float | None:
+        """The number beside the property's name, or the next one."""
+        for word in self._labels(name):
+            more = r"\w*" if len(word) > 3 else ""
+            label = re.compile(rf"\b{word}{more}{_CONNECTED}[$\u20ac\u00a3#(]*({_NUMBER.pattern})", re.IGNORECASE)
+            unit = re.compile(rf"({_NUMBER.pattern})[\s-]*{word.rstrip('s')}{more}\b", re.IGNORECASE)
+            for pattern in (label, unit):
+                if (match := self._first(pattern)) and (found := _numeric(match, whole_only=whole_only)) is not None:
+                    return found
+        if not anywhere:
+            return None
+        for match in self._free(_NUMBER):
+            if (found := _numeric(match.group(), whole_only=whole_only)) is not None:
+                self._taken.append(match.span())
+                return found
+        return next((_SPELT[word] for word in terms(self._text) if word in _SPELT), None)
+
+    def _string(self, name: str, schema: Schema, whole: str) -> str | None:
+        words = words_of(name)
+        last = words[-1] if words else ""
+        if whole and (last in ANSWERS or name == "answer"):
+            return whole
+        form = schema.get("format") or _KINDS.get("".join(words)) or _KINDS.get(last)
+        if last in _PEOPLE and (address := self._first(_FORMATS["email"])):
+            return address
+        if labelled := self._labelled(name):
+            return labelled
+        if isinstance(form, str) and form in _FORMATS:
+            return (
+                self._first(_FORMATS[form])
+                or (self._first(_QUOTED) if form in {"id", "file"} else None)
+                or (self._object_of() if form == "id" else None)
+            )
+        if quoted := self._first(_QUOTED):
+            return quoted
+        if last in _WHOLE:
+            return " ".join(self._text.split()) or None
+        if _PLACES & set(words) and (place := self._first(_PLACE)):
+            return place.rstrip(".")
+        if last in _ROLES and (role := self._first(re.compile(r"\bas\s+(?:an?\s+|the\s+)?([\w-]+)"))):
+            return role
+        return self._proper() or (None if last in _ROLES else self._object_of())
+
+    # evidence
+
+    def _labels(self, name: str) -> Iterator[str]:
+        """How the text may name a property: in full, then by each word that is not vague."""
+        words = words_of(name)
+        yield r"[\s_-]*".join(map(re.escape, words))
+        if len(words) > 1:
+            yield from (re.escape(word) for word in reversed(words) if word not in _VAGUE and len(word) > 2)
+            if words[-1] == "id":
+                yield "id"
+
+    def _labelled(self, name: str) -> str | None:
+        """What stands behind the property's name: quoted, after `is` or a colon, a name, or x of "the NAME x"."""
+        for label in self._labels(name):
+            root = rf"{label[:-2]}\w*" if len(label) > 5 else label
+            ways = (
+                rf"(?i:\b{label}\b{_CONNECTED})(?:{_QUOTED.pattern})",
+                rf"(?i:\b{label}\b(?:\s+(?:is|named|called)\b|\s*[:=])\s*)({_NAME.pattern}|[\w@./+-]*\w)",
+                rf"(?i:\b{root}(?:\s+(?:by|as|of|to))?\s+)({_NAME.pattern})",
+                rf"(?i:\b(?:the|an?|of|for)\s+{label}\s+)([\w@./+-]*\w)",
+            )
+            for way in ways:
+                found = self._first(re.compile(way))
+                if found and found.lower() not in STOP and found not in _ACRONYMS:
+                    return found
+        return None
+
+    def _beside(self, parent: str) -> str | None:
+        """The name that stands right before or behind the word for the object that it names."""
+        label = r"\s+".join(map(re.escape, words_of(parent)))
+        return self._first(re.compile(rf"({_NAME.pattern})\s+(?i:{label})\b")) or self._first(
+            re.compile(rf"(?i:\b{label})\s+(?:(?:named|called)\s+)?({_NAME.pattern})")
+        )
+
+    def _proper(self) -> str | None:
+        """The next name: words with capitals, apart from the word that only begins a sentence."""
+        for match in self._free(_NAME):
+            start, end = match.span()
+            text = match.group().rstrip(".'\u2019-").removesuffix("'s").removesuffix("\u2019s")
+            first, _, rest = text.partition(" ")
+            if first.lower() in STOP or first.lower() in _STARTERS:
+                start, text = start + len(first) + 1, rest
+            if text and text not in _ACRONYMS:
+                self._taken.append((start, end))
+                return text
+        return None
+
+    def _object_of(self) -> str | None:
+        """What the request is about, as the last `for`, `of`, `in` ... says it."""
+        for match in reversed(list(self._free(_AFTER))):
+            kept: list[str] = []
+            for word in match.group(1).split():
+                if word.lower() in STOP or (kept and word.endswith("ed")):
+                    break
+                kept.append(word)
+            if kept:
+                self._taken.append((match.start(1), match.start(1) + len(" ".join(kept))))
+                return " ".join(kept)
+        return None
+
+    def _free(self, pattern: re.Pattern[str]) -> Iterator[re.Match[str]]:
+        """The matches that touch nothing used before."""
+        for match in pattern.finditer(self._text):
+            group = match.lastindex or 0
+            start, end = match.span(group)
+            if not any(start < used_end and used_start < end for used_start, used_end in self._taken):
+                yield match
+
+    def _first(self, pattern: re.Pattern[str]) -> str | None:
+        """The next match's last group (or all of it), which is used up by that."""
+        for match in self._free(pattern):
+            group = match.lastindex or 0
+            self._taken.append(match.span(group))
+            return match.group(group)
+        return None
+
+    # what the text does not give
+
+    def least(self, schema: Schema, depth: int) -> Any:
+        """The least value that fits."""
+        if self._nullable(schema):
+            return None
+        schema = self.resolved(schema)
+        if "default" in schema:
+            return schema["default"]
+        if schema.get("enum"):
+            return schema["enum"][0]
+        kinds = self._types(schema)
+        if "integer" in kinds or "number" in kinds:
+            return schema.get("minimum", 0)
+        if "boolean" in kinds:
+            return False
+        if "array" in kinds:
+            return [self.least(schema.get("items") or {}, depth + 1) for _ in range(int(schema.get("minItems") or 0))]
+        if "object" in kinds or "properties" in schema:
+            required = schema.get("required") or ()
+            held = self._properties(schema)
+            return {name: self.least(held.get(name, {}), depth + 1) for name in required} if depth <= DEPTH else {}
+        return _PADDING.get(str(schema.get("format")), "").ljust(int(schema.get("minLength") or 0), "-")
+
+    def _nullable(self, schema: Schema) -> bool:
+        options = cast("Sequence[Any]", schema.get("anyOf") or schema.get("oneOf") or ())
+        return "null" in self._types(schema) or {"type": "null"} in options
+
+
+def _numeric(text: str, *, whole_only: bool) -> int | float | None:
+    plain = text.replace(",", "")
+    if "." in plain:
+        return None if whole_only else float(plain)
+    return int(plain)
