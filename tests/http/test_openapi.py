@@ -1,0 +1,115 @@
+"""The document says what is served, and what is served is as it says."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, cast
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from antiphon.http.app import OPERATIONS
+from antiphon.http.openapi import document
+from antiphon.wire.codec import encode
+from tests.http.server import Answer, Parts, Server, serving
+from tests.http.stubs import StubModel
+from tests.http.test_chat import COMPLETION
+
+DOCUMENT = json.loads(encode(document(OPERATIONS)))
+BODIES = {
+    "createResponse": {"model": "m", "input": "Hi"},
+    "createChatCompletion": {"model": "m", "messages": [{"role": "user", "content": "Hi"}]},
+    "createConversation": {},
+    "updateConversation": {"metadata": {"a": "b"}},
+    "createConversationItems": {"items": [{"role": "user", "content": "Hi"}]},
+}
+
+
+def described() -> list[tuple[str, str, dict[str, Any]]]:
+    return [(path, method, one) for path, methods in DOCUMENT["paths"].items() for method, one in methods.items()]
+
+
+def refs(value: Any) -> set[str]:
+    match value:
+        case {"$ref": str(ref)}:
+            return {ref}
+        case dict():
+            return set[str]().union(*map(refs, cast("dict[str, Any]", value).values()))
+        case list():
+            return set[str]().union(*map(refs, cast("list[Any]", value)))
+        case _:
+            return set()
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for ref in refs(DOCUMENT):
+        assert ref.removeprefix("#/components/schemas/") in DOCUMENT["components"]["schemas"]
+
+
+def test_every_schema_is_one() -> None:
+    for name, schema in DOCUMENT["components"]["schemas"].items():
+        Draft202012Validator.check_schema(schema)
+        assert name
+
+
+def test_every_operation_is_complete() -> None:
+    ids = [one["operationId"] for _, _, one in described()]
+    assert len(ids) == len(set(ids)) == len(OPERATIONS)
+    for path, _, one in described():
+        in_path = {parameter["name"] for parameter in one["parameters"] if parameter["in"] == "path"}
+        assert in_path == set(re.findall(r"\{(\w+)\}", path))
+        assert one["summary"]
+        assert set(one["responses"]) == {"200", "default"}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.id)
+async def test_every_operation_answers_as_described(operation: Any) -> None:
+    model = StubModel([json.dumps(COMPLETION).encode()])
+    async with serving(Parts(model=model)) as server:
+        conversation = (await server.ask("POST", "/v1/conversations", BODIES["createConversationItems"])).json["id"]
+        item = (await server.ask("GET", f"/v1/conversations/{conversation}/items")).json["first_id"]
+        path = operation.path.replace(":path", "").format(
+            response_id="resp_1", conversation_id=conversation, item_id=item, model="org/family/model"
+        )
+        answer = await ask(server, operation.method, path, operation.id)
+        contents = DOCUMENT["paths"][operation.path.replace(":path", "")][operation.method.lower()]["responses"]["200"]
+        media = answer.headers["content-type"].partition(";")[0]
+        assert answer.status == 200
+        assert media in contents["content"]
+        if media == "application/json":
+            assert faults(answer, contents["content"][media]["schema"]) == []
+
+
+def faults(answer: Answer, schema: dict[str, Any]) -> list[str]:
+    """Where the answer is not as the schema says."""
+    validator: Any = Draft202012Validator({**schema, "components": DOCUMENT["components"]})
+    return [str(fault.message) for fault in validator.iter_errors(answer.json)]
+
+
+async def ask(server: Server, method: str, path: str, operation_id: str) -> Answer:
+    return await server.ask(method, f"/v1{path}", BODIES.get(operation_id))
+
+
+async def test_errors_are_as_described() -> None:
+    async with serving() as server:
+        answer = await server.ask("GET", "/v1/responses/resp_unknown")
+        assert faults(answer, {"$ref": "#/components/schemas/Error"}) == []
+
+
+async def test_the_document_is_served_under_both_base_urls() -> None:
+    async with serving() as server:
+        for path in ("/openapi.json", "/v1/openapi.json"):
+            assert (await server.ask("GET", path)).json == DOCUMENT
+
+
+async def test_the_page_loads_nothing_from_elsewhere() -> None:
+    async with serving() as server:
+        answer = await server.ask("GET", "/docs")
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        page = answer.body.decode()
+        assert not re.findall(r"""(?:src|href)=["'](?!data:|#|openapi\.json)""", page)
+        assert "http://" not in page
+        assert "https://" not in page
+        assert re.findall(r"fetch\(([^)]*)\)", page) == ['"openapi.json"']
