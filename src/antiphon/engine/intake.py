@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -36,6 +37,14 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
 
 
+class Memory(Protocol):
+    """Responses that are known here without being stored: those of one WebSocket connection."""
+
+    def chain(self, response_id: str, /) -> Sequence[Entry] | None:
+        """The context that ends with this response; None when it is not known here."""
+        ...
+
+
 class Intake:
     """Looks up the model, the history, referenced items and tools."""
 
@@ -45,14 +54,14 @@ class Intake:
         self._catalog = catalog
         self._tools = tools
 
-    async def turn(self, project: str, request: CreateResponse, response_id: str) -> Turn:
+    async def turn(self, project: str, request: CreateResponse, response_id: str, memory: Memory | None = None) -> Turn:
         """The turn; raises InvalidRequestError or NotFoundError naming the parameter."""
         _refuse_unserved(request)
         try:
             served = await self._catalog.resolve(request.model)
         except UnknownModelError as error:
             raise InvalidRequestError(error.message, param="model", code="model_not_found") from None
-        history = await self._history(project, request)
+        history = await self._history(project, request, memory)
         given = identified(request.input, self._clock.id)
         if any(isinstance(entry.item, ItemReference) for entry in given):
             given = await self._resolved(project, given, history)
@@ -74,8 +83,10 @@ class Intake:
             warnings=warnings,
         )
 
-    async def _history(self, project: str, request: CreateResponse) -> Sequence[Entry]:
+    async def _history(self, project: str, request: CreateResponse, memory: Memory | None) -> Sequence[Entry]:
         if request.previous_response_id is not None:
+            if memory is not None and (known := memory.chain(request.previous_response_id)) is not None:
+                return known
             chain = await self._store.chain(project, request.previous_response_id)
             if chain is None:
                 raise InvalidRequestError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 
+from antiphon.core.effects import Entry
 from antiphon.wire.errors import AntiphonError
 from antiphon.wire.events import Event
 from antiphon.wire.frames import encode_frames
@@ -34,6 +35,8 @@ class Journal:
         self.response_id = response_id
         self.warnings = warnings
         self.next_number = 0
+        self.context: Sequence[Entry] = ()
+        """Once ended: the whole context that the response leaves, for a follower that keeps chains by itself."""
         self._streamed = streamed
         self._bound = bound
         self._on_abandon = on_abandon

@@ -16,7 +16,7 @@ from antiphon.core.limits import Limits
 from antiphon.core.run import Plan, Run
 from antiphon.engine.catalog import Catalog
 from antiphon.engine.driver import Driver
-from antiphon.engine.intake import Intake, Turn
+from antiphon.engine.intake import Intake, Memory, Turn
 from antiphon.engine.journal import Journal
 from antiphon.ports.clock import Clock
 from antiphon.ports.store import Finished, PageQuery, Slice, Store
@@ -70,15 +70,15 @@ class Runner:
 
     # starting
 
-    async def start(self, project: str, request: CreateResponse, /) -> Journal:
+    async def start(self, project: str, request: CreateResponse, /, memory: Memory | None = None) -> Journal:
         """Check the request against what is stored and served, and start its run. Raises before anything is started;
-        afterwards everything that happens is told by the journal."""
+        afterwards everything that happens is told by the journal. `memory` knows chains that are not stored."""
         self._admit(project)
         response_id = self._clock.id("resp_")
         locked = await self._lock(project, request, response_id)
         self._starting[project] = self._starting.get(project, 0) + 1
         try:
-            turn = await self._intake.turn(project, request, response_id)
+            turn = await self._intake.turn(project, request, response_id, memory)
         except BaseException:
             if locked:
                 await self._unlock(project, locked, response_id)
@@ -164,6 +164,7 @@ class Runner:
             live.ending = True
             response, last = await self._stored(live, last)
             journal.append(last)
+            journal.context = (*run.plan.context, *run.output)
             failure = live.driver.failure
             journal.end(failure if failure is not None and not response.output else response)
         finally:

@@ -39,7 +39,7 @@ class Finished(msgspec.Struct, frozen=True):
     input of this turn, the output, and the conversation that both are appended to, if any.
 
     `input` holds only what the turn added, never the history. `append` is false when the turn failed: the lock is
-    released and nothing is appended.
+    released and nothing is appended. `expires_at`: epoch seconds, None: never.
     """
 
     response: Response
@@ -47,6 +47,7 @@ class Finished(msgspec.Struct, frozen=True):
     output: tuple[Entry, ...]
     conversation_id: str | None = None
     append: bool = True
+    expires_at: float | None = None
 
 
 class Store(Protocol):
@@ -97,6 +98,15 @@ class Store(Protocol):
         """The stored items with these ids, for `item_reference`; unknown ids are absent from the result."""
         ...
 
+    async def responses(self, project: str, page: PageQuery, /) -> tuple[Sequence[Response], bool]:
+        """A page of stored responses by creation, each with its output; whether there are more."""
+        ...
+
+    async def expire(self, now: float, /) -> int:
+        """Delete every response, chat completion and idempotency key whose `expires_at` has passed; how many. Items
+        that a conversation refers to stay."""
+        ...
+
     # conversations
 
     async def create_conversation(self, project: str, conversation: Conversation, items: Sequence[Entry], /) -> None:
@@ -115,6 +125,13 @@ class Store(Protocol):
 
     async def delete_conversation(self, project: str, conversation_id: str, /) -> bool:
         """Delete the conversation and its memberships; False when there is none."""
+        ...
+
+    async def fork_conversation(
+        self, project: str, source_id: str, fork: Conversation, last_item: str | None, /
+    ) -> Conversation | None:
+        """Store `fork` as a new conversation that refers to the items of `source_id` up to and including `last_item`
+        (None: all); nothing is copied (law 5). None when there is no such conversation, or no such item in it."""
         ...
 
     async def append_items(
