@@ -113,5 +113,3 @@ def test_the_recordings_are_all_there() -> None:
     if not SHARED.is_dir():
         pytest.skip("the shared folder is not beside this checkout")
     assert len(chat_streams()) >= 523
-
-

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final, cast
 
 from antiphon.core.reading import Result, View, asks, found_nothing, passages_of
-from antiphon.core.sentences import Passage, Sentence, best, content, leading, read, terms
+from antiphon.core.sentences import Passage, Sentence, best, content, cut, leading, read, terms
 
 SAID: Final = 500
 """Characters of a question that are looked at for small talk."""
@@ -27,6 +27,7 @@ UNFIT: Final = (
     f"I found nothing in this conversation that answers that. {SELF}; I can only repeat sentences from texts you give "
     "me or that search tools find. For other questions, choose another model."
 )
+PART: Final = "\n\n(The text is longer than I read: this rests on a part of it.)"
 READ: Final = f"I have read that; ask me about it. {ABLE}"
 
 _WHO: Final = re.compile(
@@ -68,8 +69,8 @@ def answer_of(seen: View) -> str:
     if plain is not None:
         return plain
     for texts in (seen.texts, seen.instructions):
-        if found := _found(seen, texts):
-            return _told(found)
+        if texts and (found := _found(seen, sentences := read(texts))):
+            return _told(found) + (PART if cut(texts, sentences) else "")
     if seen.images:
         return f"I cannot see images. {ABLE}"
     return UNFIT if asks(seen.question) else READ
@@ -92,11 +93,8 @@ def plainly(question: str) -> str | None:
     return None
 
 
-def _found(seen: View, texts: Sequence[Passage]) -> list[Sentence]:
-    """The sentences of the texts that answer the question, or that sum the texts up when that is asked."""
-    if not texts:
-        return []
-    sentences = read(texts)
+def _found(seen: View, sentences: Sequence[Sentence]) -> list[Sentence]:
+    """Those that answer the question, or that sum the texts up when that is asked."""
     asked = [word for word in content(seen.question) if word not in _VAGUE]
     if not asked and seen.before and not _sums_up(seen.question):
         return best(seen.before, sentences)
@@ -155,7 +153,10 @@ def _shown(value: Any) -> str:
 def _told(sentences: Sequence[Sentence]) -> str:
     """The sentences, each with its citation before its full stop, and the pages that they come from."""
     sources = dict.fromkeys(one.passage.source for one in sentences if one.passage.source.startswith("["))
-    text = " ".join(_cited(one) for one in sentences)
+    text = ""
+    for one in sentences:
+        apart = "\n" if one.text.startswith(("- ", "* ", "| ")) else " "
+        text += (apart if text else "") + _cited(one)
     return f"{text}\n\nSources: {', '.join(sources)}" if sources else text
 
 

@@ -22,6 +22,12 @@ _COMMON: Final = frozenset(
 )
 
 
+FITS: Final = 1.0
+"""How well a function must fit to be called first,"""
+AGAIN: Final = 1.5
+"""and after another one has answered."""
+
+
 class Saying(Struct, frozen=True):
     """What is said in words, or the call that is made."""
 
@@ -37,18 +43,22 @@ def called(wanted: Generate, seen: View) -> Saying | None:
         return None
     if not forced and (plainly(seen.question) is not None or not seen.question):
         return None
-    best_fit = max(offers, key=lambda offer: _fit(offer, seen.question))
+    fits = {place: _fit(offer, seen.question) for place, offer in enumerate(offers)}
     again = bool(seen.results)
-    if _fit(best_fit, seen.question) >= (1.5 if again else 1.0) and not _searches(best_fit):
-        read_out = arguments(best_fit.parameters, seen.question, _known(seen.results))
-        if not read_out.missing:
-            return _call(best_fit, read_out.values)
-        if not forced and not again:
-            return Saying(_lacking(best_fit, read_out.missing))
-    if not again:
-        for offer in offers:
-            if _searches(offer) and (forced or content(seen.question)):
-                return _call(offer, _query(offer, seen))
+    ranked = sorted(fits, key=lambda place: -fits[place])
+    fitting = [offers[place] for place in ranked if fits[place] >= (AGAIN if again else FITS)]
+    lacking = ""
+    for offer in fitting:
+        read_out = arguments(offer.parameters, seen.question, _known(seen.results))
+        if not _searches(offer) and not read_out.missing:
+            return _call(offer, read_out.values)
+        lacking = lacking or ("" if _searches(offer) else _lacking(offer, read_out.missing))
+    if lacking and not (forced or again):
+        return Saying(lacking)
+    searches = [offer for offer in offers if _searches(offer)]
+    if searches and not again and (forced or content(seen.question)):
+        return _call(searches[0], _query(searches[0], seen))
+    best_fit = offers[ranked[0]]
     return _call(best_fit, _filled(best_fit, seen)) if forced else None
 
 

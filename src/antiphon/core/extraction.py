@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
 from antiphon.core.sentences import STOP, content, terms
+from antiphon.core.shapes import Schema, Shape, least, shape_of
 
-CHARACTERS: Final = 20_000
+CHARACTERS: Final = 10_000
 DEPTH: Final = 6
 """Objects in objects that are followed; schemas may refer to themselves."""
-ENTRIES: Final = 20
-"""Entries of a list that is read out."""
+VALUES: Final = 100
+"""Values that are looked for in one text; a schema may hold, or refer to, any number of properties."""
 
-Schema = Mapping[str, Any]
 
 _QUOTED: Final = re.compile(
     r"[\"\u201c\u00ab]([^\"\u201c\u201d\u00ab\u00bb\n]{1,400})[\"\u201d\u00bb]|"
     r"(?<!\w)['\u2018`]([^'\u2018\u2019`\n]{1,400})['\u2019`](?!\w)"
 )
-_NUMBER: Final = re.compile(r"(?<![\w.,])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
+_NUMBER: Final = re.compile(r"(?<![\w.,])-?(?:\d{1,3}(?:,\d{3}){1,4}|\d{1,15})(?:\.\d{1,15})?(?!\d)")
 _NAME: Final = re.compile(r"\b[A-Z][\w&'\u2019.-]*(?:\s+(?:(?:of|de|la|van|von|the)\s+)?[A-Z][\w&'\u2019-]*)*")
 _PLACE: Final = re.compile(
     rf"\b(?:in|at|for|near|to|from|of|around)\s+({_NAME.pattern[2:]}(?:,\s*{_NAME.pattern[2:]})?)"
@@ -77,14 +77,6 @@ _SPELT: Final = {
 }  # fmt: skip
 _NO: Final = {"no", "not", "without", "never", "don", "dont", "disable", "disabled", "false", "off", "exclude"}
 _CONNECTED: Final = r"(?:\s+(?:is|are|of|to|as|named|called|at|by|should be|equals)\b|\s*[:=]|\s+in\b)*\s*"
-_PADDING: Final[Mapping[str, str]] = {
-    "date-time": "1970-01-01T00:00:00Z",
-    "date": "1970-01-01",
-    "time": "00:00:00Z",
-    "email": "unknown@example.com",
-    "uri": "https://example.com",
-    "uuid": "00000000-0000-0000-0000-000000000000",
-}
 
 
 class Arguments(Struct, frozen=True):
@@ -96,16 +88,14 @@ class Arguments(Struct, frozen=True):
 
 def arguments(schema: Schema | None, text: str, known: Mapping[str, str] | None = None) -> Arguments:
     """The arguments of a function. `known` are values from elsewhere by property name; they go first."""
-    reader = _Reader(schema or {}, text)
-    return reader.properties(reader.root, known or {})
+    return _Reader(schema or {}, text).properties(known or {})
 
 
 def instance(schema: Schema, text: str, answer: str = "") -> Any:
     """A value that fits the schema, filled from the text; what the text does not give is null where that is allowed,
     otherwise the least value that fits. `answer` goes to properties that are named so."""
-    reader = _Reader(schema, text)
-    found = reader.value("answer", reader.root, whole=answer, depth=0)
-    return reader.least(reader.root, 0) if found is None else found
+    found = _Reader(schema, text, answer).value("answer", schema)
+    return least(schema, schema) if found is None else found
 
 
 def words_of(name: str) -> list[str]:
@@ -116,126 +106,99 @@ def words_of(name: str) -> list[str]:
 class _Reader:
     """One text being read for one schema."""
 
-    def __init__(self, schema: Schema, text: str) -> None:
-        self.root = schema
+    def __init__(self, root: Schema, text: str, answer: str = "") -> None:
+        self._root = root
         self._text = text[:CHARACTERS]
+        self._lower = self._text.lower()
+        self._answer = answer
         self._taken: list[tuple[int, int]] = []
+        self._left = VALUES
 
     # objects
 
-    def properties(self, schema: Schema, known: Mapping[str, str]) -> Arguments:
+    def properties(self, known: Mapping[str, str]) -> Arguments:
         """The arguments of one call: required properties by any evidence, others only where the text names them."""
-        listed = self._properties(schema)
-        required = [str(name) for name in schema.get("required") or ()]
-        wanted = required or [name for name in list(listed)[:1] if self._types(listed[name]) == ["string"]]
+        shape = shape_of(self._root, self._root)
+        listed = {name: shape_of(held, self._root) for name, held in list(shape.properties.items())[:VALUES]}
+        wanted = shape.required or [name for name, held in list(listed.items())[:1] if held.kind == "string"]
         values: dict[str, Any] = {}
-        for name in sorted(listed, key=lambda name: name not in wanted):
-            held = self.resolved(listed[name])
-            if name in known and "string" in self._types(held):
+        for name, held in sorted(listed.items(), key=lambda pair: pair[0] not in wanted):
+            if name in known and held.kind == "string":
                 values[name] = known[name]
                 continue
-            found = self.value(name, held, depth=1) if name in wanted else self._named(name, held)
+            found = self.value(name, shape.properties[name], 1) if name in wanted else self._named(name, held)
             if found is not None:
                 values[name] = found
-        missing = tuple(name for name in required if name not in values and "default" not in listed.get(name, {}))
+        missing = tuple(name for name in shape.required if name not in values and not _given(listed.get(name)))
         return Arguments({name: values[name] for name in listed if name in values}, missing)
-
-    def _properties(self, schema: Schema) -> dict[str, Schema]:
-        held = schema.get("properties")
-        return cast("dict[str, Schema]", held) if isinstance(held, dict) else {}
-
-    def resolved(self, schema: Any) -> Schema:
-        """The schema itself behind references and choices; of a choice the first that is not null."""
-        for _ in range(DEPTH):
-            if not isinstance(schema, dict):
-                return {}
-            schema = cast("dict[str, Any]", schema)
-            if isinstance(reference := schema.get("$ref"), str):
-                schema = self._referred(reference)
-            elif options := schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf"):
-                solid = [option for option in options if option != {"type": "null"}]
-                schema = solid[0] if solid else {"type": "null"}
-            else:
-                return schema
-        return {}
-
-    def _referred(self, reference: str) -> Any:
-        found: Any = self.root
-        for step in reference.removeprefix("#").strip("/").split("/") if reference != "#" else ():
-            found = cast("dict[str, Any]", found).get(step) if isinstance(found, dict) else None
-        return found
-
-    def _types(self, schema: Schema) -> list[str]:
-        given = schema.get("type")
-        return [given] if isinstance(given, str) else [str(one) for one in given or ()]
 
     # values
 
-    def value(self, name: str, schema: Schema, *, depth: int, whole: str = "") -> Any:
+    def value(self, name: str, schema: Any, depth: int = 0) -> Any:
         """The value for a property, None where the text gives none."""
-        schema = self.resolved(schema)
-        if "const" in schema:
-            return schema["const"]
-        if schema.get("enum"):
-            return self._choice(name, cast("Sequence[Any]", schema["enum"]))
-        kind = next(
-            (one for one in self._types(schema) if one != "null"), "object" if "properties" in schema else "string"
-        )
-        if depth > DEPTH:
+        self._left -= 1
+        if depth > DEPTH or self._left < 0:
             return None
-        match kind:
+        shape = shape_of(schema, self._root)
+        if shape.fixed is not UNSET:
+            return shape.fixed
+        if shape.choices:
+            return self._choice(name, shape.choices)
+        match shape.kind:
             case "string":
-                return self._string(name, schema, whole)
+                return self._string(name, shape)
             case "integer" | "number":
-                return self._number(name, whole_only=kind == "integer", anywhere=True)
+                return self._number(name, whole_only=shape.kind == "integer", anywhere=True)
             case "boolean":
                 return self._boolean(name)
             case "array":
-                return self._list(name, schema, depth)
+                return self._list(name, shape, depth)
             case "object":
-                return self._object(name, schema, depth, whole)
-            case _:
+                return self._object(name, shape, depth)
+            case "null":
                 return None
 
-    def _object(self, parent: str, schema: Schema, depth: int, whole: str) -> dict[str, Any] | None:
+    def _object(self, parent: str, shape: Shape, depth: int) -> dict[str, Any] | None:
         """Every property, filled up with least values; None where the text gives nothing at all."""
         values: dict[str, Any] = {}
         found_any = False
-        listed = self._properties(schema)
-        for name, held in listed.items():
+        for name, held in shape.properties.items():
             found = self._beside(parent) if name in {"name", "title"} and depth else None
             if found is None:
-                found = self.value(name, held, depth=depth + 1, whole=whole)
-            if found is None and name not in (schema.get("required") or ()):
+                found = self.value(name, held, depth + 1)
+            if found is None and name not in shape.required:
                 continue
             found_any = found_any or found is not None
-            values[name] = self.least(held, depth + 1) if found is None else found
-        return values if found_any or depth == 0 or not listed else None
+            values[name] = least(held, self._root) if found is None else found
+        return values if found_any or depth == 0 or not shape.properties else None
 
-    def _list(self, name: str, schema: Schema, depth: int) -> list[Any] | None:
+    def _list(self, name: str, shape: Shape, depth: int) -> list[Any] | None:
         """Entries until the text gives no more."""
-        held = self.resolved(schema.get("items") or {})
-        most = min(int(schema.get("maxItems") or ENTRIES), ENTRIES)
         entries: list[Any] = []
-        while len(entries) < most:
+        while len(entries) < shape.most:
             before = len(self._taken)
-            entry = self.value(name.removesuffix("s"), held, depth=depth + 1)
+            entry = self.value(name.removesuffix("s"), shape.items, depth + 1)
             if entry is None or len(self._taken) == before:
                 break
             entries.append(entry)
-        least = int(schema.get("minItems") or 0)
-        return entries if entries and len(entries) >= least else None
+        return entries if entries and len(entries) >= shape.fewest else None
 
-    def _named(self, name: str, schema: Schema) -> Any:
+    def _named(self, name: str, shape: Shape) -> Any:
         """A value for a property that need not be given: only where the text says its name or one of its choices."""
-        if schema.get("enum"):
-            return self._choice(name, cast("Sequence[Any]", schema["enum"]))
-        kinds = self._types(schema)
-        if "boolean" in kinds:
-            return self._boolean(name)
-        if "integer" in kinds or "number" in kinds:
-            return self._number(name, whole_only="number" not in kinds, anywhere=False)
-        return self._labelled(name) if "string" in kinds else None
+        self._left -= 1
+        if self._left < 0:
+            return None
+        if shape.choices:
+            return self._choice(name, shape.choices)
+        match shape.kind:
+            case "boolean":
+                return self._boolean(name)
+            case "integer" | "number":
+                return self._number(name, whole_only=shape.kind == "integer", anywhere=False)
+            case "string":
+                return self._labelled(name)
+            case _:
+                return None
 
     def _choice(self, name: str, options: Sequence[Any]) -> Any:
         """The choice that the text names, the longest first."""
@@ -273,22 +236,19 @@ class _Reader:
                 return found
         return next((_SPELT[word] for word in terms(self._text) if word in _SPELT), None)
 
-    def _string(self, name: str, schema: Schema, whole: str) -> str | None:
+    def _string(self, name: str, shape: Shape) -> str | None:
         words = words_of(name)
         last = words[-1] if words else ""
-        if whole and (last in ANSWERS or name == "answer"):
-            return whole
-        form = schema.get("format") or _KINDS.get("".join(words)) or _KINDS.get(last)
+        if self._answer and last in ANSWERS:
+            return self._answer
+        form = shape.format or _KINDS.get("".join(words)) or _KINDS.get(last)
         if last in _PEOPLE and (address := self._first(_FORMATS["email"])):
             return address
+        if form in _FORMATS:
+            found = self._first(_FORMATS[form]) if form != "id" else self._identifier(name)
+            return found or (self._first(_QUOTED) if form in {"id", "file"} else None)
         if labelled := self._labelled(name):
             return labelled
-        if isinstance(form, str) and form in _FORMATS:
-            return (
-                self._first(_FORMATS[form])
-                or (self._first(_QUOTED) if form in {"id", "file"} else None)
-                or (self._object_of() if form == "id" else None)
-            )
         if quoted := self._first(_QUOTED):
             return quoted
         if last in _WHOLE:
@@ -304,9 +264,11 @@ class _Reader:
     def _labels(self, name: str) -> Iterator[str]:
         """How the text may name a property: in full, then by each word that is not vague."""
         words = words_of(name)
-        yield r"[\s_-]*".join(map(re.escape, words))
+        if words and all(word in self._lower for word in words):  # spares the patterns where they cannot match
+            yield r"[\s_-]*".join(map(re.escape, words))
         if len(words) > 1:
-            yield from (re.escape(word) for word in reversed(words) if word not in _VAGUE and len(word) > 2)
+            alone = (word for word in reversed(words) if word not in _VAGUE and len(word) > 2)
+            yield from (re.escape(word) for word in alone if word[:-2] in self._lower)
             if words[-1] == "id":
                 yield "id"
 
@@ -326,9 +288,20 @@ class _Reader:
                     return found
         return None
 
+    def _identifier(self, name: str) -> str | None:
+        """What stands behind the name and looks like an id, or the next word that does."""
+        used = len(self._taken)
+        found = self._labelled(name)
+        if found and _FORMATS["id"].fullmatch(found):
+            return found
+        del self._taken[used:]
+        return self._first(_FORMATS["id"])
+
     def _beside(self, parent: str) -> str | None:
         """The name that stands right before or behind the word for the object that it names."""
         label = r"\s+".join(map(re.escape, words_of(parent)))
+        if not label:
+            return None
         return self._first(re.compile(rf"({_NAME.pattern})\s+(?i:{label})\b")) or self._first(
             re.compile(rf"(?i:\b{label})\s+(?:(?:named|called)\s+)?({_NAME.pattern})")
         )
@@ -375,33 +348,10 @@ class _Reader:
             return match.group(group)
         return None
 
-    # what the text does not give
 
-    def least(self, schema: Schema, depth: int) -> Any:
-        """The least value that fits."""
-        if self._nullable(schema):
-            return None
-        schema = self.resolved(schema)
-        if "default" in schema:
-            return schema["default"]
-        if schema.get("enum"):
-            return schema["enum"][0]
-        kinds = self._types(schema)
-        if "integer" in kinds or "number" in kinds:
-            return schema.get("minimum", 0)
-        if "boolean" in kinds:
-            return False
-        if "array" in kinds:
-            return [self.least(schema.get("items") or {}, depth + 1) for _ in range(int(schema.get("minItems") or 0))]
-        if "object" in kinds or "properties" in schema:
-            required = schema.get("required") or ()
-            held = self._properties(schema)
-            return {name: self.least(held.get(name, {}), depth + 1) for name in required} if depth <= DEPTH else {}
-        return _PADDING.get(str(schema.get("format")), "").ljust(int(schema.get("minLength") or 0), "-")
-
-    def _nullable(self, schema: Schema) -> bool:
-        options = cast("Sequence[Any]", schema.get("anyOf") or schema.get("oneOf") or ())
-        return "null" in self._types(schema) or {"type": "null"} in options
+def _given(shape: Shape | None) -> bool:
+    """Whether a property has a value without being given one."""
+    return shape is not None and (shape.default is not UNSET or shape.nullable)
 
 
 def _numeric(text: str, *, whole_only: bool) -> int | float | None:

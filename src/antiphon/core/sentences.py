@@ -34,7 +34,9 @@ _BLOCK: Final = re.compile(r"\n[ \t]*\n+")
 _FENCE: Final = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _LEAD: Final = re.compile(r"[ \t]*(?:#{1,6}\s|[-*+•●]\s|\d{1,3}[.)]\s|>|\|)")
 _END: Final = re.compile(r"(?<![.!?\u2026])[.!?\u2026]{1,9}[\"'\u201d\u2019)\]*_]{0,4}(?=\s)|[\u3002\uff01\uff1f]")
-_SHORT: Final = re.compile(r"\b(?:[A-Z]|(?i:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|cf|no|fig|approx|inc|ltd|jr|sr))\.$")
+_SHORT: Final = re.compile(
+    r"\b(?:[A-Z]|(?i:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|cf|no|fig|approx|inc|ltd|jr|sr|[ap]\.m))\.$"
+)
 _SHORTEST: Final = 12
 """Characters before a full stop in which an abbreviation is looked for."""
 _SUFFIXES: Final = (
@@ -123,6 +125,11 @@ def read(passages: Sequence[Passage]) -> list[Sentence]:
     ]
 
 
+def cut(passages: Sequence[Passage], sentences: Sequence[Sentence]) -> bool:
+    """Whether `read` left out some of the passages."""
+    return len(sentences) >= SENTENCES or sum(len(passage.text) for passage in passages) > CHARACTERS
+
+
 def best(question: str, sentences: Sequence[Sentence], *, before: str = "", most: int = 3) -> list[Sentence]:
     """The sentences that answer the question, at most `most`, in their order; none when nothing fits.
 
@@ -181,11 +188,17 @@ def _counts(sentence: Sentence, counted: str) -> bool:
     )
 
 
+@lru_cache(maxsize=5_000)
+def _titled(heading: str) -> frozenset[str]:
+    return frozenset(content(heading))
+
+
 def _rarity(words: Iterable[str], sentences: Sequence[Sentence]) -> dict[str, float]:
-    """How much each word tells: more, the fewer sentences have it. Words that none has are absent."""
+    """How much each word tells: more, the fewer sentences have it, in themselves or above. Words that none has are
+    absent."""
     counts = dict.fromkeys(words, 0)
     for sentence in sentences:
-        for word in counts.keys() & set(sentence.words):
+        for word in counts.keys() & _titled(sentence.heading).union(sentence.words):
             counts[word] += 1
     every = len(sentences)
     return {word: math.log(1 + (every - count + 0.5) / (count + 0.5)) for word, count in counts.items() if count}
@@ -194,8 +207,8 @@ def _rarity(words: Iterable[str], sentences: Sequence[Sentence]) -> dict[str, fl
 def _score(sentence: Sentence, weights: Mapping[str, float], average: float) -> tuple[float, float]:
     """The sentence's score, and how much of the weights it covers. Words of its heading count for half."""
     present = weights.keys() & set(sentence.words)
-    above = (weights.keys() & set(content(sentence.heading))) - present if sentence.heading else set[str]()
-    if not present:
+    above = (weights.keys() & _titled(sentence.heading)) - present
+    if not (present or above):
         return 0.0, 0.0
     norm = K1 * (1 - B + B * len(sentence.words) / (average or 1))
     score = covered = 0.0
@@ -246,7 +259,8 @@ def _unwrapped(block: str) -> Iterator[str]:
 def _sentences(line: str) -> Iterator[str]:
     start = 0
     for end in _END.finditer(line):
-        if not _SHORT.search(line, max(start, end.end() - _SHORTEST), end.end()):
+        numbered = end.start() <= 3 and line[: end.start()].isdigit()
+        if not numbered and not _SHORT.search(line, max(start, end.end() - _SHORTEST), end.end()):
             yield from _pieces(line[start : end.end()])
             start = end.end()
     yield from _pieces(line[start:])

@@ -1,0 +1,1 @@
+"""Backends of web search, one file each."""

@@ -1,0 +1,1 @@
+"""Recorded exchanges in place of models, tools and searches."""
