@@ -12,7 +12,7 @@ import pytest
 from antiphon.adapters.clock import SeededClock
 from antiphon.adapters.parts import Parts
 from antiphon.adapters.registry import adapter, kinds
-from antiphon.ports.store import Store
+from antiphon.ports.storage import Storage
 
 DEADLINE = 30
 
@@ -39,9 +39,9 @@ def deadline() -> Iterator[None]:
 @pytest.fixture(params=kinds("stores"))
 async def store(
     request: pytest.FixtureRequest, clock: SeededClock, tmp_path: Path, deadline: None
-) -> AsyncGenerator[Store]:
+) -> AsyncGenerator[Storage]:
     chosen = adapter("stores", str(request.param))
-    made: Store = chosen.make(chosen.config(), Parts(name="store", clock=clock, folder=tmp_path))
+    made: Storage = chosen.make(chosen.config(), Parts(name="store", clock=clock, folder=tmp_path))
     await made.open()
     yield made
     await made.close()

@@ -8,7 +8,15 @@ from typing import Protocol
 from antiphon.core.deltas import Delta
 from antiphon.core.effects import Generate
 from antiphon.wire.chat import ChatRequest
+from antiphon.wire.completions import CompletionRequest
+from antiphon.wire.embeddings import EmbeddingsRequest
+from antiphon.wire.errors import InvalidRequestError
 from antiphon.wire.models import Model as ModelCard
+
+
+def unserved(model: str, what: str) -> InvalidRequestError:
+    """The model does not do this."""
+    return InvalidRequestError(f"The model '{model}' does not serve {what}.", param="model", code="unsupported_value")
 
 
 class Model(Protocol):
@@ -31,6 +39,15 @@ class Model(Protocol):
         """Answer a chat completion as the upstream does. Each element is one JSON document: a `chat.completion.chunk`
         when `request.stream`, otherwise the one `chat.completion`. Batches as in `stream`; fields that we do not know
         pass unchanged in both directions."""
+        ...
+
+    def complete(self, request: CompletionRequest, /) -> AsyncGenerator[Sequence[bytes]]:
+        """As `relay`, for `/completions`: each element is a `text_completion`. May raise `unserved` at once."""
+        ...
+
+    async def embed(self, request: EmbeddingsRequest, /) -> bytes:
+        """The upstream's answer to an embeddings request: a JSON document, its vectors as numbers or as base64 as the
+        upstream chose (`core.embeddings` mends that). Raises `unserved`, or as `stream`."""
         ...
 
     async def close(self) -> None:

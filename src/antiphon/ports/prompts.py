@@ -10,7 +10,8 @@ from antiphon.wire.prompts import PromptVersion
 
 
 class Prompts(Protocol):
-    """Contract: as of Store; a version is immutable, versions count from 1."""
+    """Contract: as of Store; a version is immutable, versions count from 1. The store alone says what `version` and
+    `is_default` of a prompt are: saving does not set a default."""
 
     async def save_prompt(self, project: str, prompt: PromptVersion, /) -> PromptVersion | None:
         """Store a new prompt (version 1), or the next version of one that exists; what was stored. None when

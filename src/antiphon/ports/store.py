@@ -78,7 +78,8 @@ class Store(Protocol):
         ...
 
     async def response(self, project: str, response_id: str, /) -> Response | None:
-        """The stored response with its whole output, equal to the one saved."""
+        """The stored response with its whole output, equal to the one saved; that of a run that has not ended with its
+        status and what is finished of its output."""
         ...
 
     async def delete_response(self, project: str, response_id: str, /) -> bool:
@@ -87,11 +88,13 @@ class Store(Protocol):
 
     async def chain(self, project: str, response_id: str, /) -> Sequence[Entry] | None:
         """The context that ends with this response: for every response from the chain's first to this one, its input
-        and then its output. None when this response or one that it builds on does not exist (any more)."""
+        and then its output. None when this response or one that it builds on does not exist (any more) or is not
+        terminal."""
         ...
 
     async def input_items(self, project: str, response_id: str, page: PageQuery, /) -> Slice | None:
-        """The full resolved input of the response (the chain before it, then its own input), paged."""
+        """The full resolved input of the response (the chain before it, then its own input), paged; the response may be
+        one that is not terminal."""
         ...
 
     async def items(self, project: str, item_ids: Sequence[str], /) -> dict[str, Entry]:
@@ -103,8 +106,8 @@ class Store(Protocol):
         ...
 
     async def expire(self, now: float, /) -> int:
-        """Delete every response, chat completion and idempotency key whose `expires_at` has passed; how many. Items
-        that a conversation refers to stay."""
+        """Delete every terminal response, chat completion and first answer whose time has passed; how many. Items that
+        a conversation refers to stay. In parts: others write in between."""
         ...
 
     # conversations

@@ -9,6 +9,10 @@ from antiphon.core.effects import Call, Offer, Outcome
 from antiphon.wire.tools import Tool as ToolConfig
 
 
+class UnservedError(Exception):
+    """The type is served, but not as this entry configures it. The words are a sentence for the client."""
+
+
 class Tool(Protocol):
     """One type of tool.
 
@@ -28,7 +32,8 @@ class Tool(Protocol):
         ...
 
     async def offers(self, config: ToolConfig, place: int, /) -> Sequence[Offer]:
-        """The functions shown to the model for this entry of `request.tools`, which stands at `place`."""
+        """The functions shown to the model for this entry of what the request declares, which stands at `place`.
+        Raises UnservedError."""
         ...
 
     async def run(self, call: Call, config: ToolConfig, /) -> Outcome:

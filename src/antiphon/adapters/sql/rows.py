@@ -62,6 +62,12 @@ def _row(entry: Entry, item: Item, new_id: Callable[[str], str]) -> Row:
     )
 
 
+def stored(own: str, entry: Entry, body: str, exchange: str | None) -> Row:
+    """The row of an item that was read from the table, where `own` is its id."""
+    assert entry.item is not None
+    return Row(entry, entry.item, own, type_of(entry.item), None, body, exchange)
+
+
 def renamed(row: Row, new_id: Callable[[str], str]) -> Row:
     """The same entry under a fresh id."""
     item = identified(row.item, new_id(PREFIXES.get(row.type, "item_")))

@@ -91,7 +91,86 @@ _FRAME: Final = (
     "INSERT INTO project (name, created_at) VALUES ('default', CAST(strftime('%s', 'now') AS INTEGER))",
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_FRAME,)
+_WIRE: Final = (
+    # lists of responses; a sweep of what has expired
+    "CREATE INDEX response_by_project ON response (project_id)",
+    "CREATE INDEX response_by_expiry ON response (project_id, expires_at) WHERE expires_at IS NOT NULL",
+    # a background response until it is terminal; `owner` is NULL while it waits, `last` the number of its last event.
+    # The lease is kept here and not in `response`, whose columns for it stay empty (older SQLite cannot drop them)
+    """CREATE TABLE run (
+        response_id INTEGER PRIMARY KEY,
+        project_id INTEGER NOT NULL,
+        owner TEXT,
+        until REAL NOT NULL DEFAULT 0,
+        fence INTEGER NOT NULL DEFAULT 0,
+        recoveries INTEGER NOT NULL DEFAULT 0,
+        cancel INTEGER NOT NULL DEFAULT 0,
+        streamed INTEGER NOT NULL,
+        last INTEGER NOT NULL DEFAULT -1,
+        state BLOB
+    )""",
+    # apart from the run, whose row every checkpoint writes anew
+    """CREATE TABLE run_request (
+        response_id INTEGER PRIMARY KEY,
+        project_id INTEGER NOT NULL,
+        body BLOB NOT NULL
+    )""",
+    # stays until the response is deleted; `events` is zstd
+    """CREATE TABLE journal (
+        project_id INTEGER NOT NULL,
+        response_id INTEGER NOT NULL,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        events BLOB NOT NULL,
+        PRIMARY KEY (project_id, response_id, first)
+    ) WITHOUT ROWID""",
+    # `default_version` is NULL where none was set: then it is the newest
+    """CREATE TABLE prompt (
+        key INTEGER PRIMARY KEY,
+        project_id INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        default_version INTEGER
+    )""",
+    "CREATE UNIQUE INDEX prompt_by_id ON prompt (project_id, id)",
+    "CREATE INDEX prompt_by_project ON prompt (project_id)",
+    """CREATE TABLE prompt_version (
+        project_id INTEGER NOT NULL,
+        prompt_id INTEGER NOT NULL,
+        version INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (project_id, prompt_id, version)
+    ) WITHOUT ROWID""",
+    # `body` and `messages` are zstd
+    """CREATE TABLE chat_completion (
+        key INTEGER PRIMARY KEY,
+        project_id INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        created INTEGER NOT NULL,
+        model TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        expires_at REAL,
+        body BLOB NOT NULL,
+        messages BLOB NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX chat_completion_by_id ON chat_completion (project_id, id)",
+    "CREATE INDEX chat_completion_by_project ON chat_completion (project_id)",
+    """CREATE INDEX chat_completion_by_expiry ON chat_completion (project_id, expires_at)
+    WHERE expires_at IS NOT NULL""",
+    # `status` is 0 until there is an answer; `key` is what the client sends
+    """CREATE TABLE idempotency (
+        project_id INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        until REAL NOT NULL,
+        status INTEGER NOT NULL,
+        content_type TEXT NOT NULL,
+        body BLOB NOT NULL,
+        UNIQUE (project_id, key)
+    )""",
+    "CREATE INDEX idempotency_by_expiry ON idempotency (project_id, until)",
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FRAME, _WIRE)
 
 
 def migrate(db: sqlite3.Connection, steps: tuple[tuple[str, ...], ...] = STEPS) -> None:

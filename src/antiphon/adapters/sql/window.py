@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from antiphon.ports.store import PageQuery, Slice
 from antiphon.wire.errors import InvalidRequestError
 from antiphon.wire.items import Item, item_id
+
+T = TypeVar("T")
 
 _END: Final = 2**62
 
@@ -22,6 +24,11 @@ class Window(msgspec.Struct, frozen=True):
     high: int
     descending: bool
     turned: bool
+
+    @property
+    def direction(self) -> str:
+        """For ORDER BY."""
+        return "DESC" if self.descending else "ASC"
 
 
 def window(query: PageQuery, place: Callable[[str], int | None]) -> Window:
@@ -49,15 +56,31 @@ def _placed(param: str, cursor: str, place: Callable[[str], int | None]) -> int:
     return found
 
 
+def cut(found: Sequence[T], limit: int, part: Window) -> tuple[tuple[T, ...], bool]:
+    """The page and whether there are more, given up to `limit` + 1 members of the window in the order it is read."""
+    members = found[:limit]
+    return tuple(reversed(members)) if part.turned else tuple(members), len(found) > limit
+
+
 def sliced(found: Sequence[Item], limit: int, part: Window) -> Slice:
-    """The page, given up to `limit` + 1 items of the window in the order it is read."""
-    items = found[:limit]
-    return Slice(tuple(reversed(items)) if part.turned else tuple(items), has_more=len(found) > limit)
+    """The page of items, given as to `cut`."""
+    return Slice(*cut(found, limit, part))
+
+
+def pick(
+    members: Sequence[T],
+    query: PageQuery,
+    id_of: Callable[[T], str | None],
+    wanted: Callable[[T], bool] | None = None,
+) -> tuple[tuple[T, ...], bool]:
+    """The page of a list that is at hand, oldest first, and whether there are more. Only what is `wanted` is listed;
+    anything may be a cursor."""
+    part = window(query, lambda cursor: next((at for at, own in enumerate(map(id_of, members)) if own == cursor), None))
+    inside = [one for one in members[part.low + 1 : min(part.high, len(members))] if wanted is None or wanted(one)]
+    ordered = inside[::-1] if part.descending else inside
+    return cut(ordered[: query.limit + 1], query.limit, part)
 
 
 def page(items: Sequence[Item], query: PageQuery) -> Slice:
-    """The page of a list that is at hand, oldest first."""
-    part = window(query, lambda wanted: next((at for at, item in enumerate(items) if item_id(item) == wanted), None))
-    inside = items[part.low + 1 : min(part.high, len(items))]
-    ordered = inside[::-1] if part.descending else inside
-    return sliced(ordered[: query.limit + 1], query.limit, part)
+    """The page of items that are at hand, oldest first."""
+    return Slice(*pick(items, query, item_id))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from antiphon.adapters.sql.connection import refused
+from antiphon.ports.runs import FenceError
 from antiphon.wire.errors import AntiphonError, StoreError
 
 T = TypeVar("T")
@@ -29,7 +30,16 @@ _IDLE: Final = 0.5
 """Seconds without a command after which the log is emptied."""
 
 # what a command may raise: SQLite's errors, ours, and those of values that SQLite does not take
-_FAILURES: Final = (sqlite3.Error, AntiphonError, ArithmeticError, LookupError, MemoryError, TypeError, ValueError)
+_FAILURES: Final = (
+    sqlite3.Error,
+    AntiphonError,
+    FenceError,
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    TypeError,
+    ValueError,
+)
 
 _logger = logging.getLogger(__name__)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
-from antiphon.adapters.sql import reads
-from antiphon.adapters.sql.contexts import Stamp
-from antiphon.adapters.sql.rows import Row, entry, renamed, same
+from antiphon.adapters.sql import reads, responses
+from antiphon.adapters.sql.items import Appended, Items
+from antiphon.adapters.sql.rows import Row
 from antiphon.core.effects import Entry
 from antiphon.wire.codec import encode
 from antiphon.wire.conversations import Conversation
 from antiphon.wire.responses import Response
+
+_END: Final = 2**62
+"""Behind every position."""
 
 
 class Save(msgspec.Struct, frozen=True):
@@ -25,13 +29,7 @@ class Save(msgspec.Struct, frozen=True):
     output: tuple[Row, ...]
     conversation_id: str | None
     append: bool
-
-
-class Appended(msgspec.Struct, frozen=True):
-    """What an append left: the entries as stored, and the state of the conversation after it."""
-
-    stamp: Stamp
-    entries: tuple[Entry, ...]
+    expires_at: float | None
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -45,12 +43,12 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 class Writes:
-    """Changes of one project, at the time `now` (epoch seconds). `new_id` makes ids for items whose id is taken."""
+    """Changes of the project that the items belong to."""
 
-    def __init__(self, project_id: int, now: float, new_id: Callable[[str], str]) -> None:
-        self._project = project_id
-        self._now = now
-        self._new_id = new_id
+    def __init__(self, items: Items) -> None:
+        self._project = items.project
+        self._now = items.now
+        self._items = items
 
     # responses
 
@@ -59,48 +57,20 @@ class Writes:
         return lambda db: self._save(db, save)
 
     def _save(self, db: sqlite3.Connection, save: Save) -> Saved:
-        response = save.response
         conversation = None if save.conversation_id is None else reads.stamp(db, self._project, save.conversation_id)
-        deletions, previous = self._previous(db, response.previous_response_id)
-        key = db.execute(
-            """INSERT INTO response (project_id, id, created_at, status, model, previous_response_id, conversation_id,
-            background, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)""",
-            (
-                self._project,
-                response.id,
-                response.created_at,
-                response.status,
-                response.model,
-                previous,
-                None if conversation is None else conversation.key,
-                response.background,
-                save.body,
-            ),
-        ).lastrowid
+        link = responses.link(db, self._project, save.response.previous_response_id)
+        at = None if conversation is None else conversation.key
+        record = responses.Record(save.response, save.body, link.previous, at, save.expires_at)
+        key = responses.insert(db, self._project, record)
         appended_to = conversation if save.append else None
-        placed = self._place(db, (*save.input, *save.output), appended_to, uses=1 if appended_to is None else 2)
+        placed = self._items.place(db, (*save.input, *save.output), appended_to, uses=1 if appended_to is None else 2)
         inputs = len(save.input)
-        db.executemany(
-            "INSERT INTO response_item (project_id, response_id, side, position, item_id) VALUES (?, ?, ?, ?, ?)",
-            [(self._project, key, int(at >= inputs), at, item) for at, (item, _) in enumerate(placed)],
-        )
-        appended = None if appended_to is None else self._attach(db, appended_to.key, placed)
+        self._items.enlist(db, key, 0, {place: item for place, (item, _) in enumerate(placed[:inputs])})
+        self._items.enlist(db, key, 1, {place: item for place, (item, _) in enumerate(placed[inputs:])})
+        appended = None if appended_to is None else self._items.attach(db, appended_to.key, placed)
         if conversation is not None:
-            db.execute(
-                "UPDATE conversation SET lock_owner = NULL, lock_until = NULL WHERE key = ?", (conversation.key,)
-            )
-        return Saved(tuple([stored for _, stored in placed]), deletions, previous != 0, appended)
-
-    def _previous(self, db: sqlite3.Connection, response_id: str | None) -> tuple[int, int | None]:
-        """The project's deletions, and the link to the response before: None at a chain's start, 0 when it is gone."""
-        if response_id is None:
-            return reads.deletions(db, self._project), None
-        deletions, key = db.execute(
-            """SELECT deletions, (SELECT key FROM response WHERE project_id = project.id AND id = ?)
-            FROM project WHERE id = ?""",
-            (response_id, self._project),
-        ).fetchone()
-        return deletions, key or 0
+            responses.unlock(db, conversation.key)
+        return Saved(tuple([stored for _, stored in placed]), link.deletions, link.previous != 0, appended)
 
     def delete_response(self, response_id: str) -> Callable[[sqlite3.Connection], int | None]:
         """Delete the response; the project's deletions after it, None when there is none."""
@@ -111,13 +81,7 @@ class Writes:
             ).fetchone()
             if row is None:
                 return None
-            held = db.execute(
-                "SELECT item_id FROM response_item WHERE project_id = ? AND response_id = ?", (self._project, row[0])
-            ).fetchall()
-            db.execute("DELETE FROM response_item WHERE project_id = ? AND response_id = ?", (self._project, row[0]))
-            db.execute("DELETE FROM response WHERE key = ?", row)
-            db.execute("UPDATE project SET deletions = deletions + 1 WHERE id = ?", (self._project,))
-            self._release(db, held)
+            responses.drop(db, self._items, row[0])
             return reads.deletions(db, self._project)
 
         return run
@@ -135,7 +99,7 @@ class Writes:
                 (self._project, conversation.id, conversation.created_at, encode(conversation.metadata).decode()),
             ).lastrowid
             if rows and key is not None:
-                self._attach(db, key, self._place(db, rows, None))
+                self._items.attach(db, key, self._items.place(db, rows, None))
 
         return run
 
@@ -166,8 +130,48 @@ class Writes:
             ).fetchall()
             db.execute("DELETE FROM conversation_item WHERE project_id = ? AND conversation_id = ?", where)
             db.execute("DELETE FROM conversation WHERE key = ?", (found.key,))
-            self._release(db, held)
+            self._items.release(db, held)
             return True
+
+        return run
+
+    def fork_conversation(
+        self, source_id: str, fork: Conversation, last_item: str | None
+    ) -> Callable[[sqlite3.Connection], Conversation | None]:
+        """Store `fork`, with the items of the source up to the last one."""
+
+        def run(db: sqlite3.Connection) -> Conversation | None:
+            source = reads.stamp(db, self._project, source_id)
+            if source is None:
+                return None
+            last = _END if last_item is None else reads.place(db, self._project, source.key, last_item)
+            if last is None:
+                return None
+            key = db.execute(
+                """INSERT INTO conversation (project_id, id, created_at, metadata, next_position, version)
+                SELECT ?, ?, ?, ?, min(next_position, ? + 1), 1 FROM conversation WHERE key = ?""",
+                (
+                    self._project,
+                    fork.id,
+                    fork.created_at,
+                    encode(fork.metadata).decode(),
+                    last,
+                    source.key,
+                ),
+            ).lastrowid
+            db.execute(
+                """INSERT INTO conversation_item (project_id, conversation_id, position, item_id)
+                SELECT project_id, ?, position, item_id FROM conversation_item
+                WHERE project_id = ? AND conversation_id = ? AND position <= ?""",
+                (key, self._project, source.key, last),
+            )
+            db.execute(
+                """UPDATE item SET uses = uses + 1 WHERE key IN (
+                    SELECT item_id FROM conversation_item WHERE project_id = ? AND conversation_id = ?
+                )""",
+                (self._project, key),
+            )
+            return fork
 
         return run
 
@@ -178,7 +182,7 @@ class Writes:
 
         def run(db: sqlite3.Connection) -> Appended | None:
             found = reads.stamp(db, self._project, conversation_id)
-            return None if found is None else self._attach(db, found.key, self._place(db, rows, found))
+            return None if found is None else self._items.attach(db, found.key, self._items.place(db, rows, found))
 
         return run
 
@@ -201,7 +205,7 @@ class Writes:
             if not gone:
                 return None
             db.execute("UPDATE conversation SET version = version + 1 WHERE key = ?", (found.key,))
-            self._release(db, [item] * gone)
+            self._items.release(db, [item] * gone)
             return reads.conversation(db, self._project, conversation_id)
 
         return run
@@ -226,75 +230,3 @@ class Writes:
             return True
 
         return run
-
-    # items
-
-    def _place(
-        self, db: sqlite3.Connection, rows: Iterable[Row], conversation: Stamp | None, *, uses: int = 1
-    ) -> list[tuple[int, Entry]]:
-        """Store the items, or find them stored: their keys and entries as stored. An id stands for one item in a list,
-        so an item that comes again in `rows`, or is in the conversation already, gets a fresh id. `uses`: how many
-        lists each is about to join."""
-        placed: dict[int, Entry] = {}
-        for row in rows:
-            key = self._insert(db, row, uses)
-            if key is not None:
-                placed[key] = row.entry
-                continue
-            key, body, exchange = db.execute(
-                "SELECT key, body, exchange FROM item WHERE project_id = ? AND id = ?", (self._project, row.id)
-            ).fetchone()
-            taken = key in placed or (conversation is not None and self._member(db, conversation.key, key))
-            if same(body, row.body) and not taken:
-                db.execute("UPDATE item SET uses = uses + ? WHERE key = ?", (uses, key))
-                placed[key] = entry(body, exchange)
-                continue
-            fresh = renamed(row, self._new_id)
-            key = self._insert(db, fresh, uses)
-            assert key is not None, "a clock gave the same id twice"
-            placed[key] = fresh.entry
-        return list(placed.items())
-
-    def _insert(self, db: sqlite3.Connection, row: Row, uses: int) -> int | None:
-        """The key of the new item; None when the id is taken."""
-        cursor = db.execute(
-            """INSERT INTO item (project_id, id, type, status, created_at, uses, body, exchange)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (project_id, id) DO NOTHING""",
-            (self._project, row.id, row.type, row.status, int(self._now), uses, row.body, row.exchange),
-        )
-        return cursor.lastrowid if cursor.rowcount == 1 else None
-
-    def _member(self, db: sqlite3.Connection, conversation: int, item: int) -> bool:
-        found = db.execute(
-            "SELECT 1 FROM conversation_item WHERE project_id = ? AND item_id = ? AND conversation_id = ?",
-            (self._project, item, conversation),
-        ).fetchone()
-        return found is not None
-
-    def _attach(self, db: sqlite3.Connection, conversation: int, placed: Sequence[tuple[int, Entry]]) -> Appended:
-        """Make the items the conversation's last ones."""
-        first, version = db.execute(
-            "SELECT next_position, version FROM conversation WHERE key = ?", (conversation,)
-        ).fetchone()
-        db.executemany(
-            "INSERT INTO conversation_item (project_id, conversation_id, position, item_id) VALUES (?, ?, ?, ?)",
-            [(self._project, conversation, first + at, item) for at, (item, _) in enumerate(placed)],
-        )
-        db.execute(
-            "UPDATE conversation SET next_position = ?, version = ? WHERE key = ?",
-            (first + len(placed), version + 1, conversation),
-        )
-        return Appended(Stamp(conversation, version + 1), tuple([stored for _, stored in placed]))
-
-    def _release(self, db: sqlite3.Connection, items: Sequence[Sequence[int]]) -> None:
-        """Take away one use of each item; what nothing refers to is deleted. Rows of an item's key."""
-        db.executemany("UPDATE item SET uses = uses - 1 WHERE key = ?", items)
-        db.executemany("DELETE FROM item WHERE key = ? AND uses <= 0", items)
-
-
-def add_project(db: sqlite3.Connection, name: str, now: float) -> int:
-    """The project's integer; the project is made when there is none."""
-    db.execute("INSERT INTO project (name, created_at) VALUES (?, ?) ON CONFLICT (name) DO NOTHING", (name, int(now)))
-    found = reads.project(db, name)
-    assert found is not None
-    return found

@@ -6,95 +6,40 @@ Law: no method awaits, so each is one transaction.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import count
 
 from msgspec import structs
 
+from antiphon.adapters.memory.state import Lease, Project, Prompt, Talk, Turn, expired, moved
 from antiphon.adapters.parts import Parts, Plain
-from antiphon.adapters.sql.rows import Row, renamed, rows, same
+from antiphon.adapters.sql.journal import bounded
 from antiphon.adapters.sql.window import page as paged
+from antiphon.adapters.sql.window import pick
 from antiphon.core.effects import Entry
 from antiphon.ports.clock import Clock
+from antiphon.ports.completions import StoredCompletion
+from antiphon.ports.idempotency import FirstAnswer
+from antiphon.ports.runs import Batch, Checkpoint, ClaimedRun, FenceError, QueuedRun
 from antiphon.ports.store import Finished, PageQuery, Slice
 from antiphon.wire.conversations import Conversation
 from antiphon.wire.errors import StoreError
 from antiphon.wire.items import Item
+from antiphon.wire.prompts import PromptVersion
 from antiphon.wire.responses import Response
 
 
-class _Turn:
-    """A stored response. `previous` is None at a chain's start; `gone` when it was deleted, or never was stored."""
-
-    def __init__(self, response: Response | None, previous: _Turn | None, input: list[str], output: list[str]) -> None:  # noqa: A002  # OpenAI's word
-        self.response = response
-        self.previous = previous
-        self.input = input
-        self.output = output
-        self.gone = response is None
-
-
-class _Talk:
-    """A stored conversation: the ids of its items in order, and its lock."""
-
-    def __init__(self, conversation: Conversation) -> None:
-        self.conversation = conversation
-        self.items: list[str] = []
-        self.owner: str | None = None
-        self.until = 0.0
-
-
-class _Project:
-    """What one project owns. `uses` counts the memberships of an item."""
-
-    def __init__(self) -> None:
-        self.turns: dict[str, _Turn] = {}
-        self.talks: dict[str, _Talk] = {}
-        self.items: dict[str, Row] = {}
-        self.uses: Counter[str] = Counter()
-
-    def place(self, given: Iterable[Row], taken: Iterable[str], clock: Clock) -> list[str]:
-        """Store the items, or find them stored; their ids. None of `taken` and no id twice, see `_place` in SQL."""
-        seen = set(taken)
-        placed: list[str] = []
-        for row in given:
-            held = self.items.setdefault(row.id, row)
-            if row.id in seen or not same(held.body, row.body):
-                held = renamed(row, clock.id)
-                self.items[held.id] = held
-            seen.add(held.id)
-            placed.append(held.id)
-        return placed
-
-    def release(self, ids: Iterable[str]) -> None:
-        """Take away one use of each; what nothing refers to is deleted."""
-        for item_id in ids:
-            self.uses[item_id] -= 1
-            if self.uses[item_id] <= 0:
-                del self.uses[item_id], self.items[item_id]
-
-    def entries(self, ids: Iterable[str]) -> tuple[Entry, ...]:
-        """The items as context."""
-        return tuple([self.items[item_id].entry for item_id in ids])
-
-
-def _walk(turn: _Turn) -> Iterator[_Turn]:
-    """The turn and those before it, newest first."""
-    found: _Turn | None = turn
-    while found is not None:
-        yield found
-        found = found.previous
-
-
 class MemoryStore:
-    """The port `Store` without files."""
+    """The port `Storage` without files."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._projects: dict[str, _Project] | None = None
+        self._projects: dict[str, Project] | None = None
+        self._numbers = count()
 
     async def open(self) -> None:
         """Begin empty."""
-        self._projects = {"default": _Project()}
+        self._projects = {}
 
     async def close(self) -> None:
         """Forget everything."""
@@ -109,64 +54,58 @@ class MemoryStore:
     async def save_response(self, project: str, finished: Finished, /) -> None:
         """Store a terminal response, append its entries to its conversation and release the conversation's lock."""
         state = self._project(project)
-        response = finished.response
-        if response.id in state.turns:
-            raise StoreError("The store already holds an object with this id.")
+        inputs, outputs = state.rows(finished.input), state.rows(finished.output)
+        turn = state.begin(finished.response)
         talk = None if finished.conversation_id is None else state.talks.get(finished.conversation_id)
-        inputs, outputs = rows(finished.input, self._clock.id), rows(finished.output, self._clock.id)
-        ids = state.place((*inputs, *outputs), talk.items if talk is not None and finished.append else (), self._clock)
-        previous = None
-        if response.previous_response_id is not None:
-            previous = state.turns.get(response.previous_response_id, _Turn(None, None, [], []))
-        state.turns[response.id] = _Turn(response, previous, ids[: len(inputs)], ids[len(inputs) :])
-        state.uses.update(ids)
+        appended_to = talk if finished.append else None
+        ids = state.place((*inputs, *outputs), () if appended_to is None else appended_to.items)
+        turn.input = ids[: len(inputs)]
+        turn.output = dict(enumerate(ids[len(inputs) :]))
+        turn.expires_at = finished.expires_at
+        if appended_to is not None:
+            state.join(ids, appended_to)
         if talk is not None:
             talk.owner = None
-            if finished.append:
-                talk.items.extend(ids)
-                state.uses.update(ids)
 
     async def response(self, project: str, response_id: str, /) -> Response | None:
         """The stored response with its whole output, equal to the one saved."""
-        found = self._project(project).turns.get(response_id)
-        return None if found is None else found.response
+        state = self._project(project)
+        found = state.turns.get(response_id)
+        return None if found is None else state.shown(found)
 
     async def delete_response(self, project: str, response_id: str, /) -> bool:
         """Delete the response and its memberships; False when there is none. Conversations keep their items."""
-        state = self._project(project)
-        found = state.turns.pop(response_id, None)
-        if found is None:
-            return False
-        found.gone = True
-        state.release([*found.input, *found.output])
-        return True
+        return self._project(project).drop(response_id)
 
     async def chain(self, project: str, response_id: str, /) -> Sequence[Entry] | None:
-        """The context that ends with this response; None when it or one that it builds on does not exist."""
+        """The context that ends with this response; None when it or one that it builds on does not exist, or it is not
+        terminal."""
         state = self._project(project)
-        ids = self._chain(state, response_id)
-        return None if ids is None else state.entries(ids)
+        found = state.chain(response_id)
+        return state.entries(found.ids) if found is not None and found.done else None
 
     async def input_items(self, project: str, response_id: str, page: PageQuery, /) -> Slice | None:
         """The full resolved input of the response (the chain before it, then its own input), paged."""
         state = self._project(project)
-        ids = self._chain(state, response_id)
-        if ids is None:
+        found = state.chain(response_id)
+        if found is None:
             return None
-        given = ids[: len(ids) - len(state.turns[response_id].output)]
-        return paged([state.items[item_id].item for item_id in given], page)
-
-    def _chain(self, state: _Project, response_id: str) -> list[str] | None:
-        last = state.turns.get(response_id)
-        turns = [] if last is None else list(_walk(last))
-        if not turns or any(turn.gone for turn in turns):
-            return None
-        return [item_id for turn in reversed(turns) for item_id in (*turn.input, *turn.output)]
+        return paged([state.items[item_id].item for item_id in found.ids[: len(found.ids) - found.outputs]], page)
 
     async def items(self, project: str, item_ids: Sequence[str], /) -> dict[str, Entry]:
         """The stored items with these ids; unknown ids are absent from the result."""
         held = self._project(project).items
         return {item_id: held[item_id].entry for item_id in item_ids if item_id in held}
+
+    async def responses(self, project: str, page: PageQuery, /) -> tuple[Sequence[Response], bool]:
+        """A page of stored responses by creation, each with its output; whether there are more."""
+        state = self._project(project)
+        found, more = pick(list(state.turns), page, str)
+        return [state.shown(state.turns[response_id]) for response_id in found], more
+
+    async def expire(self, now: float, /) -> int:
+        """Delete every response, chat completion and first answer whose time has passed; how many."""
+        return sum([expired(state, now) for state in self._open().values()])
 
     # conversations
 
@@ -175,7 +114,7 @@ class MemoryStore:
         state = self._project(project)
         if conversation.id in state.talks:
             raise StoreError("The store already holds an object with this id.")
-        state.talks[conversation.id] = _Talk(conversation)
+        state.talks[conversation.id] = Talk(conversation)
         self._append(state, state.talks[conversation.id], items)
 
     async def conversation(self, project: str, conversation_id: str, /) -> Conversation | None:
@@ -202,6 +141,22 @@ class MemoryStore:
         state.release(talk.items)
         return True
 
+    async def fork_conversation(
+        self, project: str, source_id: str, fork: Conversation, last_item: str | None, /
+    ) -> Conversation | None:
+        """Store `fork` with the items of the source up to `last_item`; None when either does not exist."""
+        state = self._project(project)
+        source = state.talks.get(source_id)
+        if source is None or (last_item is not None and last_item not in source.items):
+            return None
+        if fork.id in state.talks:
+            raise StoreError("The store already holds an object with this id.")
+        talk = state.talks[fork.id] = Talk(fork)
+        end = len(source.items) if last_item is None else source.items.index(last_item) + 1
+        talk.items = source.items[:end]
+        state.uses.update(talk.items)
+        return fork
+
     async def append_items(
         self, project: str, conversation_id: str, items: Sequence[Entry], /
     ) -> tuple[Item, ...] | None:
@@ -212,10 +167,9 @@ class MemoryStore:
             return None
         return tuple([state.items[item_id].item for item_id in self._append(state, talk, items)])
 
-    def _append(self, state: _Project, talk: _Talk, items: Sequence[Entry]) -> list[str]:
-        ids = state.place(rows(items, self._clock.id), talk.items, self._clock)
+    def _append(self, state: Project, talk: Talk, items: Sequence[Entry]) -> list[str]:
+        ids = state.place(state.rows(items), talk.items)
         talk.items.extend(ids)
-        state.uses.update(ids)
         return ids
 
     async def conversation_items(self, project: str, conversation_id: str, page: PageQuery, /) -> Slice | None:
@@ -259,10 +213,228 @@ class MemoryStore:
         talk.owner, talk.until = (owner, until) if until > 0 else (None, 0.0)
         return True
 
-    def _project(self, name: str) -> _Project:
+    # background runs
+
+    async def queue_run(self, project: str, run: QueuedRun, /) -> None:
+        """Store the accepted run; it can be claimed, retrieved, listed and deleted from now on."""
+        state = self._project(project)
+        given = state.rows(run.input)
+        turn = state.begin(run.response)
+        turn.input = state.place(given)
+        turn.lease = Lease(next(self._numbers), run.request)
+        turn.journal = [] if run.streamed else None
+        turn.expires_at = run.expires_at
+
+    async def claim_runs(
+        self, owner: str, now: float, until: float, most: int, per_project: int, /
+    ) -> list[ClaimedRun]:
+        """Claim at most `most` runs, oldest first, of each project so many that it holds at most `per_project`."""
+        held = Counter(state.name for state, _, lease in self._runs() if not lease.free(now))
+        claimed: list[ClaimedRun] = []
+        for state, turn, lease in self._runs():
+            if len(claimed) < most and lease.free(now) and held[state.name] < per_project:
+                held[state.name] += 1
+                claimed.append(_claimed(state, turn, lease, owner, until))
+        return claimed
+
+    async def claim_run(
+        self, project: str, response_id: str, owner: str, now: float, until: float, /
+    ) -> ClaimedRun | None:
+        """Claim this run; None when it is terminal, unknown, or held under a lease that has not passed."""
+        state = self._project(project)
+        turn = state.turns.get(response_id)
+        if turn is None or turn.lease is None or not turn.lease.free(now):
+            return None
+        return _claimed(state, turn, turn.lease, owner, until)
+
+    async def checkpoint(self, project: str, checkpoint: Checkpoint, /) -> bool:
+        """Commit progress; whether a cancel has been asked. FenceError when the run is lost or deleted."""
+        state = self._project(project)
+        turn, lease = _held(state, checkpoint)
+        state.put(turn, checkpoint.entries)
+        lease.until, lease.state = checkpoint.until, checkpoint.state
+        lease.owner = lease.owner if checkpoint.until > 0 else None
+        _journal(turn, checkpoint.batch)
+        if checkpoint.batch is not None:
+            lease.last = checkpoint.batch.last
+        return lease.cancel
+
+    async def finish_run(self, project: str, checkpoint: Checkpoint, finished: Finished, /) -> None:
+        """Commit the end: the last events and the terminal response, as save_response does it. FenceError."""
+        state = self._project(project)
+        turn, _ = _held(state, checkpoint)
+        outputs = state.rows(finished.output)
+        _journal(turn, checkpoint.batch)
+        former = list(turn.output.values())
+        turn.output = dict(enumerate(state.place(outputs)))
+        state.release(former)
+        turn.response, turn.expires_at, turn.lease = finished.response, finished.expires_at, None
+        talk = None if finished.conversation_id is None else state.talks.get(finished.conversation_id)
+        if talk is not None:
+            talk.owner = None
+            if finished.append:
+                state.join([*turn.input, *turn.made()], talk)
+
+    async def cancel_run(self, project: str, response_id: str, /) -> bool:
+        """Ask for a cancel; False when there is no background run of this id that is not terminal."""
+        turn = self._project(project).turns.get(response_id)
+        if turn is None or turn.lease is None:
+            return False
+        turn.lease.cancel = True
+        return True
+
+    async def batches(self, project: str, response_id: str, after: int, /) -> Sequence[Batch] | None:
+        """The journaled batches that hold events behind `after`, in order, at most 1 MB of frames a call."""
+        turn = self._project(project).turns.get(response_id)
+        if turn is None or turn.journal is None:
+            return None
+        return bounded(batch for batch in turn.journal if batch.last > after)
+
+    def _runs(self) -> list[tuple[Project, Turn, Lease]]:
+        """The runs that have not ended, oldest first."""
+        projects = self._open().values()
+        found = [(state, turn, turn.lease) for state in projects for turn in state.turns.values() if turn.lease]
+        return sorted(found, key=lambda run: run[2].number)
+
+    # prompts
+
+    async def save_prompt(self, project: str, prompt: PromptVersion, /) -> PromptVersion | None:
+        """Store a new prompt, or the next version of one; None when there is none of which it could be the next."""
+        held = self._project(project).prompts
+        if prompt.id not in held and prompt.version != "1":
+            return None
+        found = held.setdefault(prompt.id, Prompt())
+        found.versions.append(structs.replace(prompt, version=str(len(found.versions) + 1)))
+        return found.shown(found.versions[-1].version)
+
+    async def prompt(self, project: str, prompt_id: str, version: str | None, /) -> PromptVersion | None:
+        """That version, or the default one (None)."""
+        found = self._project(project).prompts.get(prompt_id)
+        return None if found is None else found.shown(version)
+
+    async def prompts(self, project: str, page: PageQuery, /) -> tuple[Sequence[PromptVersion], bool]:
+        """A page of prompts in their default versions, by creation; whether there are more."""
+        defaults = [prompt for held in self._project(project).prompts.values() if (prompt := held.shown())]
+        return pick(defaults, page, lambda prompt: prompt.id)
+
+    async def prompt_versions(self, project: str, prompt_id: str, /) -> Sequence[PromptVersion]:
+        """All versions, oldest first; empty when there is none."""
+        found = self._project(project).prompts.get(prompt_id)
+        if found is None:
+            return ()
+        return [shown for one in found.versions if (shown := found.shown(one.version))]
+
+    async def set_default_prompt(self, project: str, prompt_id: str, version: str, /) -> PromptVersion | None:
+        """Make this version the default; None when it does not exist."""
+        found = self._project(project).prompts.get(prompt_id)
+        if found is None or found.shown(version) is None:
+            return None
+        found.default = version
+        return found.shown(version)
+
+    async def delete_prompt(self, project: str, prompt_id: str, /) -> bool:
+        """Delete all versions; False when there is none."""
+        return self._project(project).prompts.pop(prompt_id, None) is not None
+
+    # chat completions
+
+    async def save_completion(self, project: str, completion: StoredCompletion, /) -> None:
+        """Store it."""
+        if self._project(project).completions.setdefault(completion.id, completion) is not completion:
+            raise StoreError("The store already holds an object with this id.")
+
+    async def completion(self, project: str, completion_id: str, /) -> StoredCompletion | None:
+        """The stored one, or None."""
+        return self._project(project).completions.get(completion_id)
+
+    async def completions(
+        self, project: str, page: PageQuery, model: str | None, metadata: Mapping[str, str], /
+    ) -> tuple[Sequence[StoredCompletion], bool]:
+        """A page by creation, of this model and with all these metadata; whether there are more."""
+        held = list(self._project(project).completions.values())
+        wanted = {one.id for one in held if model in {None, one.model} and metadata.items() <= one.metadata.items()}
+        return pick(held, page, lambda one: one.id, lambda one: one.id in wanted)
+
+    async def update_completion(
+        self, project: str, completion_id: str, metadata: dict[str, str], /
+    ) -> StoredCompletion | None:
+        """Replace the metadata; None when there is none."""
+        held = self._project(project).completions
+        if completion_id not in held:
+            return None
+        held[completion_id] = structs.replace(held[completion_id], metadata=metadata)
+        return held[completion_id]
+
+    async def delete_completion(self, project: str, completion_id: str, /) -> bool:
+        """Delete it; False when there is none."""
+        return self._project(project).completions.pop(completion_id, None) is not None
+
+    # first answers
+
+    async def begin(self, project: str, answer: FirstAnswer, now: float, /) -> FirstAnswer | None:
+        """Take the key for this request; None when it was free, otherwise what it stands for."""
+        held = self._project(project).answers
+        found = held.get(answer.key)
+        if found is not None and found.until > now:
+            return found
+        held[answer.key] = answer
+        return None
+
+    async def complete(self, project: str, answer: FirstAnswer, /) -> None:
+        """Keep the answer, or the key for longer."""
+        held = self._project(project).answers
+        found = held.get(answer.key)
+        if found is None or (found.status == 0 and found.digest == answer.digest):
+            held[answer.key] = answer
+
+    async def forget(self, project: str, key: str, /) -> None:
+        """Free a key whose request was not done."""
+        held = self._project(project).answers
+        if key in held and held[key].status == 0:
+            del held[key]
+
+    # what the methods share
+
+    def _open(self) -> dict[str, Project]:
         if self._projects is None:
             raise StoreError("The store is closed.")
-        return self._projects.setdefault(name, _Project())
+        return self._projects
+
+    def _project(self, name: str) -> Project:
+        return self._open().setdefault(name, Project(name, self._clock.id))
+
+
+def _held(state: Project, checkpoint: Checkpoint) -> tuple[Turn, Lease]:
+    """The run, if it is still its claimant's; FenceError otherwise."""
+    turn = state.turns.get(checkpoint.response_id)
+    if turn is None or turn.lease is None or turn.lease.fence != checkpoint.fence:
+        raise FenceError
+    return turn, turn.lease
+
+
+def _journal(turn: Turn, batch: Batch | None) -> None:
+    if batch is not None:
+        turn.journal = [*(one for one in turn.journal or () if one.first < batch.first), batch]
+
+
+def _claimed(state: Project, turn: Turn, lease: Lease, owner: str, until: float) -> ClaimedRun:
+    assert turn.response is not None
+    lease.recoveries += lease.owner is not None
+    lease.owner, lease.until = owner, until
+    lease.fence += 1
+    turn.response = moved(turn.response, "in_progress")
+    return ClaimedRun(
+        project=state.name,
+        response=turn.response,
+        request=lease.request,
+        input=state.entries(turn.input),
+        output=tuple([(position, state.items[turn.output[position]].entry) for position in sorted(turn.output)]),
+        state=lease.state,
+        last=lease.last,
+        fence=lease.fence,
+        recoveries=lease.recoveries,
+        cancel=lease.cancel,
+    )
 
 
 def make(config: Plain, parts: Parts) -> MemoryStore:

@@ -1,0 +1,1 @@
+"""What the store in plain dicts holds."""
