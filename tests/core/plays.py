@@ -10,11 +10,13 @@ from typing import Any
 from msgspec import UNSET
 
 from antiphon.core.effects import Call, Effect, Entry, Execute, Offer, Outcome, Told
+from antiphon.core.fitting import Bounds
 from antiphon.core.limits import Limits
 from antiphon.core.run import Plan, Run
+from antiphon.core.state import OpenItem, unpack
 from antiphon.wire.codec import encode
 from antiphon.wire.content import InputText
-from antiphon.wire.events import Event
+from antiphon.wire.events import Event, OutputItemAdded, OutputItemDone
 from antiphon.wire.items import Item, Message, WebSearchCall
 from antiphon.wire.responses import CreateResponse, Response
 
@@ -53,20 +55,31 @@ def user(text: str) -> Entry:
 class Play:
     """A run and everything it told, as JSON."""
 
-    def __init__(self, *offers: Offer, limits: Limits | None = None, **request: Any) -> None:
+    def __init__(
+        self,
+        *offers: Offer,
+        limits: Limits | None = None,
+        context: tuple[Entry, ...] = (),
+        bounds: Bounds | None = None,
+        **request: Any,
+    ) -> None:
         asked = CreateResponse(model="m", **request)
         response = Response(id="resp_1", created_at=1, status="in_progress", model="m")
         plan = Plan(
             request=asked,
             response=response,
             model="m",
-            context=(user("Hello"),),
+            context=context or (user("Hello"),),
             offers=offers,
             tool_choice=asked.tool_choice,
             limits=limits or Limits(),
+            bounds=bounds or Bounds(),
         )
-        self.run = Run(plan, counted_ids(), lambda: 2.0)
+        self._plan = plan
+        self._new_id = counted_ids()
+        self.run = Run(plan, self._new_id, lambda: 2.0)
         self.events: list[Json] = []
+        self._open: dict[int, Item] = {}
         self._take(self.run.begin())
 
     @property
@@ -87,6 +100,13 @@ class Play:
     def cancel(self) -> None:
         self._take(self.run.cancel())
 
+    def crash(self, *, repeatable: bool = True) -> None:
+        """Forget everything but what the rows hold, and resume."""
+        state = unpack(self.run.state(OpenItem(index, item) for index, item in self._open.items()).pack())
+        rows = {i: self.run.entry(i) for i in range(state.next_index) if self.run.holds(i)}
+        self.run = Run(self._plan, self._new_id, lambda: 2.0)
+        self._take(self.run.resume(state, rows, lambda _: repeatable))
+
     def calls(self) -> Sequence[Call]:
         assert isinstance(self.run.effect, Execute)
         return self.run.effect.calls
@@ -94,4 +114,8 @@ class Play:
     def _take(self, events: list[Event]) -> None:
         for event in events:
             event.sequence_number = len(self.events)
+            if isinstance(event, OutputItemAdded):
+                self._open[event.output_index] = event.item
+            elif isinstance(event, OutputItemDone):
+                del self._open[event.output_index]
             self.events.append(json.loads(encode(event)))

@@ -129,3 +129,12 @@ def test_whatever_a_model_says_the_order_is_legal(deltas: list[Delta], finish: s
     assert play.effect is None
     check(play.events)
     assert json.dumps(play.output)
+
+
+def test_a_call_id_that_an_earlier_turn_has_used_becomes_another() -> None:
+    play = Play(WEATHER, SEARCH)
+    play.tell(CallDelta(0, "call_0", "web_search", "{}"), StepEnded("tool_calls"))
+    play.tell(*[Outcome(call.call_id, "ok") for call in play.calls()])
+    play.tell(CallDelta(0, "call_0", "get_weather", "{}"), StepEnded("tool_calls"))
+    check(play.events)
+    assert play.output[1]["call_id"] != "call_0"

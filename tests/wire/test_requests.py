@@ -333,7 +333,7 @@ def frame(**fields: Any) -> Any:
 
 def test_a_frame_is_a_request_with_its_lane() -> None:
     found = frame(stream_id="a.b", stream=True, stream_options={}, generate=False)
-    assert (found.request, found.stream_id, found.generate) == (create(), "a.b", False)
+    assert (found.request, found.stream_id, found.generate) == (create(stream=True), "a.b", False)
     assert frame().generate is True
 
 

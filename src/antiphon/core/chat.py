@@ -9,6 +9,7 @@ from typing import Any
 
 from antiphon.core.context import chat_messages
 from antiphon.core.dialect import Dialect
+from antiphon.core.dictation import dictated
 from antiphon.core.effects import Generate, Offer
 from antiphon.wire.responses import JsonObjectFormat, JsonSchemaFormat, TextConfig
 from antiphon.wire.tools import AllowedTools, NamedChoice, ToolChoice
@@ -24,13 +25,15 @@ def chat_body(wanted: Generate, dialect: Dialect) -> dict[str, Any]:
     """
     request = wanted.request
     offers = wanted.offers
+    guided = dictated(wanted, dialect)
     logprobs = LOGPROBS in request.include or bool(request.top_logprobs)
     reasoning = request.reasoning
     optional: dict[str, Any] = {
         "tools": [_tool(offer) for offer in offers] or None,
-        "tool_choice": _choice(wanted.tool_choice) if offers else None,
+        "tool_choice": ("none" if guided else _choice(wanted.tool_choice)) if offers else None,
         "parallel_tool_calls": False if offers and not request.parallel_tool_calls else None,
-        "response_format": _format(request.text),
+        "response_format": None if guided else _format(request.text),
+        "structured_outputs": _structured(guided),
         "verbosity": None if request.text.verbosity == "medium" else request.text.verbosity,
         "reasoning_effort": None if reasoning is None else reasoning.effort,
         dialect.max_tokens_field: wanted.max_output_tokens,
@@ -60,6 +63,13 @@ def _tool(offer: Offer) -> dict[str, Any]:
     if offer.strict is not None:
         function["strict"] = offer.strict
     return {"type": "function", "function": function}
+
+
+def _structured(guided: Offer | None) -> dict[str, Any] | None:
+    """The grammar as vLLM takes it. The answer is then the tool's input as plain text (`core.dictation`)."""
+    if guided is None or guided.grammar is None:
+        return None
+    return {"regex" if guided.grammar.syntax == "regex" else "grammar": guided.grammar.definition}
 
 
 def _choice(choice: ToolChoice) -> Any:

@@ -60,6 +60,11 @@ class ChunkReader:
         self._last_index = 0
         self._next_index = 0
 
+    @property
+    def over(self) -> bool:
+        """Never: usage may follow the finish word, so that `[DONE]` is waited for."""
+        return False
+
     def feed(self, documents: Sequence[bytes]) -> list[Delta]:
         """The deltas of these chunks, in order."""
         deltas: list[Delta] = []
@@ -106,7 +111,7 @@ class ChunkReader:
         if reasoning:
             deltas.append(ReasoningDelta(reasoning))
         if choice.logprobs is not None:
-            logprobs = _logprobs(choice.logprobs.get("content"))
+            logprobs = logprobs_of(choice.logprobs.get("content"))
             if delta.content or logprobs:
                 deltas.append(TextDelta(delta.content or "", logprobs))
         if delta.refusal:
@@ -163,7 +168,8 @@ class _Token(_Top):
     top_logprobs: tuple[_Top, ...] | None = None
 
 
-def _logprobs(content: object) -> tuple[LogProb, ...]:
+def logprobs_of(content: object) -> tuple[LogProb, ...]:
+    """The log probabilities of an upstream: `bytes` that are null are those of the token."""
     if not content:
         return ()
     return tuple(

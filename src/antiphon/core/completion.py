@@ -10,7 +10,16 @@ from typing import Any
 
 import msgspec
 
-from antiphon.core.deltas import CallDelta, Delta, ReasoningDelta, RefusalDelta, StepEnded, TextDelta
+from antiphon.core.deltas import (
+    AnnotationDelta,
+    CallDelta,
+    Delta,
+    ReasoningDelta,
+    RefusalDelta,
+    StepEnded,
+    Structure,
+    TextDelta,
+)
 from antiphon.wire.chat import CompletionTokensDetails, CompletionUsage, PromptTokensDetails
 from antiphon.wire.codec import builtins, encode
 from antiphon.wire.content import LogProb
@@ -35,7 +44,8 @@ class Chunks:
         self._called = False
 
     def render(self, deltas: Sequence[Delta]) -> list[bytes]:
-        """One document per delta; the first has the role, the end also gives the usage."""
+        """One document per delta that chat completions can tell; the first has the role, the end also gives the
+        usage."""
         documents: list[bytes] = []
         for delta in deltas:
             if isinstance(delta, StepEnded):
@@ -43,7 +53,7 @@ class Chunks:
                 documents.append(self._chunk({}, finish=finish))
                 if self._usage:
                     documents.append(self._document([], chat_usage(delta.usage)))
-            else:
+            elif isinstance(delta, AnnotationDelta) or not isinstance(delta, Structure):
                 self._called = self._called or isinstance(delta, CallDelta)
                 documents.append(self._chunk(_piece(delta), logprobs=_logprobs(delta)))
         return documents
@@ -78,7 +88,7 @@ def completion(head: Head, deltas: Sequence[Delta]) -> bytes:
         "role": "assistant",
         "content": "".join(delta.text for delta in texts) if texts else None,
         "refusal": refusal or None,
-        "annotations": [],
+        "annotations": [_annotation(delta) for delta in deltas if isinstance(delta, AnnotationDelta)],
     }
     if reasoning:
         message["reasoning_content"] = reasoning
@@ -119,7 +129,7 @@ def chat_usage(usage: Usage | None) -> dict[str, Any] | None:
     return builtins(counted)
 
 
-def _piece(delta: Delta) -> dict[str, Any]:
+def _piece(delta: TextDelta | RefusalDelta | ReasoningDelta | CallDelta | AnnotationDelta) -> dict[str, Any]:
     match delta:
         case TextDelta():
             return {"content": delta.text}
@@ -129,8 +139,15 @@ def _piece(delta: Delta) -> dict[str, Any]:
             return {"reasoning_content": delta.text}
         case CallDelta():
             return {"tool_calls": [_call(delta)]}
-        case StepEnded():
-            return {}
+        case AnnotationDelta():
+            return {"annotations": [_annotation(delta)]}
+
+
+def _annotation(delta: AnnotationDelta) -> dict[str, Any]:
+    """The annotation with its fields under the name of its type, as chat completions have it."""
+    fields = builtins(delta.annotation)
+    kind = str(fields.pop("type"))
+    return {"type": kind, kind: fields}
 
 
 def _call(delta: CallDelta) -> dict[str, Any]:

@@ -6,25 +6,41 @@ their outputs come right behind it. What an upstream cannot be told natively is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeAlias
 
-from antiphon.core.dialect import Dialect
+import msgspec
+from msgspec import UNSET
+
+from antiphon.core.dialect import Dialect, SendReasoning
 from antiphon.core.effects import Entry, Exchange, Generate
 from antiphon.core.parts import joined, parts_of, split_output
+from antiphon.core.recall import (
+    Output,
+    Recalled,
+    answered,
+    answered_id_of,
+    as_object,
+    call_id_of,
+    called,
+    expects_output,
+    found_tools,
+    mcp_output,
+)
+from antiphon.core.sealed import is_exchange, reasoning_text
 from antiphon.wire.codec import Unknown, encode
 from antiphon.wire.content import OutputText, Refusal
 from antiphon.wire.errors import InvalidRequestError
 from antiphon.wire.items import (
-    CustomToolCall,
-    CustomToolCallOutput,
-    FunctionCall,
-    FunctionCallOutput,
+    AdditionalTools,
     Item,
     ItemReference,
+    LocalShellCallOutput,
+    McpCall,
     McpListTools,
     Message,
     Reasoning,
+    ToolSearchOutput,
     item_id,
 )
 from antiphon.wire.items import identified as with_id
@@ -38,6 +54,16 @@ PREFIXES = {
     "function_call_output": "fc_",
     "custom_tool_call": "ctc_",
     "custom_tool_call_output": "ctc_",
+    "tool_search_call": "tsc_",
+    "tool_search_output": "tso_",
+    "local_shell_call": "lsh_",
+    "local_shell_call_output": "lsh_",
+    "shell_call": "sh_",
+    "shell_call_output": "sho_",
+    "apply_patch_call": "apc_",
+    "apply_patch_call_output": "apco_",
+    "computer_call": "cu_",
+    "computer_call_output": "cuo_",
     "file_search_call": "fs_",
     "web_search_call": "ws_",
     "code_interpreter_call": "ci_",
@@ -59,8 +85,16 @@ def type_of(item: Item) -> str:
 def identified(items: Iterable[Item], new_id: Callable[[str], str]) -> tuple[Entry, ...]:
     """The items as entries, each with an id: its own, or a fresh one."""
     return tuple(
-        Entry(item if item_id(item) else with_id(item, new_id(PREFIXES.get(type_of(item), "item_")))) for item in items
+        Entry(item if item_id(item) else with_id(item, new_id(PREFIXES.get(type_of(item), "item_"))))
+        for item in map(_paired, items)
     )
+
+
+def _paired(item: Item) -> Item:
+    """The item with its call's id where that belongs: OpenAI's document has it in the `id` of a shell's output."""
+    if isinstance(item, LocalShellCallOutput) and item.id and not item.call_id:
+        return msgspec.structs.replace(item, call_id=item.id, id=UNSET)
+    return item
 
 
 def merged(history: Sequence[Entry], given: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -81,27 +115,48 @@ def merged(history: Sequence[Entry], given: Sequence[Entry]) -> tuple[Entry, ...
 
 
 def _call_key(item: Item) -> tuple[type, str] | None:
-    if isinstance(item, FunctionCall | FunctionCallOutput | CustomToolCall | CustomToolCallOutput):
-        return (type(item), item.call_id)
-    return None
+    key = call_id_of(item) or answered_id_of(item)
+    return None if key is None else (type(item), key)
 
 
 def check_pairs(context: Sequence[Entry]) -> None:
-    """Every call has its output and every output its call, as api.openai.com demands before it generates."""
-    calls: set[str] = set()
-    outputs: set[str] = set()
+    """Every call has its output and every output its call, as api.openai.com demands before it generates. One that was
+    cut needs none: nobody could run it."""
+    ids = _by_item(context)
+    calls = {call_id_of(entry.item): entry.item for entry in context if entry.item is not None}
+    outputs: dict[str, Item] = {}
     for entry in context:
-        item = entry.item
-        if isinstance(item, FunctionCall | CustomToolCall):
-            if item.status != "incomplete":  # one that was cut cannot be answered, and does not have to be
-                calls.add(item.call_id)
-        elif isinstance(item, FunctionCallOutput | CustomToolCallOutput):
-            outputs.add(item.call_id)
-    if orphans := outputs - calls:
+        if entry.item is not None and (key := answered_id_of(entry.item)) is not None:
+            outputs.setdefault(ids.get(key, key), entry.item)
+    if orphans := outputs.keys() - calls.keys():
         orphan = min(orphans)
-        raise InvalidRequestError(f"No tool call found for function call output with call_id {orphan}.", param="input")
-    if open_calls := calls - outputs:
-        raise InvalidRequestError(f"No tool output found for function call {min(open_calls)}.", param="input")
+        kind = _spoken(outputs[orphan])
+        raise InvalidRequestError(f"No tool call found for {kind} with call_id {orphan}.", param="input")
+    owed = {key: item for key, item in calls.items() if key is not None and expects_output(item)}
+    if unanswered := owed.keys() - outputs.keys():
+        call_id = min(unanswered)
+        raise InvalidRequestError(f"No tool output found for {_spoken(owed[call_id])} {call_id}.", param="input")
+
+
+def _spoken(item: Item) -> str:
+    """The item's type in words."""
+    return type_of(item).replace("_", " ")
+
+
+def call_ids(context: Collection[Entry]) -> set[str]:
+    """The ids of all calls in it."""
+    found = {entry.exchange.call_id for entry in context if entry.exchange is not None}
+    found.update(key for entry in context if entry.item is not None and (key := call_id_of(entry.item)))
+    return found
+
+
+def _by_item(context: Sequence[Entry]) -> dict[str, str]:
+    """The call ids by the ids of their items: some clients name the one where the other is asked for."""
+    found: dict[str, str] = {}
+    for entry in context:
+        if entry.item is not None and (call_id := call_id_of(entry.item)) and (own := item_id(entry.item)):
+            found[own] = call_id
+    return found
 
 
 def chat_messages(wanted: Generate, dialect: Dialect) -> list[ChatMessage]:
@@ -128,8 +183,8 @@ class _Writer:
     def __init__(self, dialect: Dialect, context: Sequence[Entry]) -> None:
         self.messages: list[ChatMessage] = []
         self._dialect = dialect
-        self._outputs = _outputs(context)
-        self._reasoning_from = _reasoning_from(dialect, context)
+        self._outputs: dict[str, Output] = _outputs(context)
+        self._reasoning_from = reasoning_from(dialect.send_reasoning, context)
         self._place = -1
         self._text: Any = None
         self._refusal: str | None = None
@@ -139,7 +194,7 @@ class _Writer:
 
     def write(self, entry: Entry) -> None:
         self._place += 1
-        if entry.exchange is not None:
+        if is_exchange(entry.exchange):
             self._exchange(entry.exchange)
             return
         item = entry.item
@@ -147,15 +202,11 @@ class _Writer:
             case Message():
                 self._message(item)
             case Reasoning():
-                self._reason(item)
-            case FunctionCall() | CustomToolCall():
-                self._called(item)
-            case FunctionCallOutput() | CustomToolCallOutput():
-                self.flush()  # itself told behind its call; the next call begins another message
-            case McpListTools() | ItemReference() | None:
-                pass  # tools are declared by the request; references were resolved before
+                self._reason(entry)
+            case McpListTools() | AdditionalTools() | ItemReference() | None:
+                pass  # tools are offered as functions; references were resolved before
             case _:
-                self._in_words(item)
+                self._used(item)
 
     def flush(self) -> None:
         """End the assistant message that is being put together, and tell the outputs of its calls."""
@@ -184,11 +235,11 @@ class _Writer:
         if images:
             self.messages.append({"role": "user", "content": images})
 
-    def _reason(self, item: Reasoning) -> None:
+    def _reason(self, entry: Entry) -> None:
         if self._text is not None and not self._calls:
             self.flush()  # thought after an answer belongs to what comes next; between calls it keeps them together
-        if self._place >= self._reasoning_from and item.content:
-            self._thought.extend(part.text for part in item.content)
+        if self._place >= self._reasoning_from and (text := reasoning_text(entry)):
+            self._thought.append(text)
 
     def _message(self, item: Message) -> None:
         if item.role == "assistant":
@@ -208,12 +259,19 @@ class _Writer:
         self._text = "".join(texts) if texts or not refusals else None
         self._refusal = "".join(refusals) if refusals else None
 
-    def _called(self, item: FunctionCall | CustomToolCall) -> None:
-        if item.status == "incomplete" and item.call_id not in self._outputs:
+    def _used(self, item: Item) -> None:
+        """A call, an output, or a trace of something else that happened."""
+        if (call := called(item)) is not None:
+            self._called(item, call)
+        elif answered_id_of(item) is not None:
+            self.flush()  # itself told behind its call; the next call begins another message
+        else:
+            self._in_words(item)
+
+    def _called(self, item: Item, call: Recalled) -> None:
+        if call.call_id not in self._outputs and not expects_output(item):
             return  # it was cut: nobody ran it, and nobody can answer it
-        wrapped = isinstance(item, CustomToolCall)  # a custom tool is shown to the model as a function of one string
-        arguments = encode({"input": item.input}).decode() if wrapped else item.arguments or "{}"
-        self._call(item.call_id, item.name, arguments)
+        self._call(call.call_id, call.name, call.arguments)
 
     def _call(self, call_id: str, name: str, arguments: str) -> None:
         function = {"name": name, "arguments": arguments}
@@ -224,27 +282,33 @@ class _Writer:
             self.flush()
         self._round = exchange.round
         self._outputs[exchange.call_id] = exchange.output
-        self._call(exchange.call_id, exchange.name, exchange.arguments)
+        self._call(exchange.call_id, exchange.name, as_object(exchange.arguments))
 
     def _in_words(self, item: Item) -> None:
-        """An earlier use of a tool that this turn does not have: its item as text, so that the model knows of it."""
+        """What has no form as a call: its item as text, so that the model knows of it."""
         self.flush()
-        self.messages.append({"role": "assistant", "content": f"[{type_of(item)}] {encode(item).decode()}"})
+        words = found_tools(item) if isinstance(item, ToolSearchOutput) else encode(item).decode()
+        self.messages.append({"role": "assistant", "content": f"[{type_of(item)}] {words}"})
 
 
-def _outputs(context: Sequence[Entry]) -> dict[str, Any]:
-    return {
-        entry.item.call_id: entry.item.output
-        for entry in context
-        if isinstance(entry.item, FunctionCallOutput | CustomToolCallOutput)
-    }
+def _outputs(context: Sequence[Entry]) -> dict[str, Output]:
+    """What the model is told of each call, by its id."""
+    ids = _by_item(context)
+    found: dict[str, Output] = {}
+    for entry in context:
+        item = entry.item
+        if isinstance(item, McpCall):
+            found[item.id or ""] = mcp_output(item)
+        elif item is not None and (told := answered(item)) is not None:
+            found[ids.get(told[0], told[0])] = told[1]
+    return found
 
 
-def _reasoning_from(dialect: Dialect, context: Sequence[Entry]) -> int:
+def reasoning_from(which: SendReasoning, context: Sequence[Entry]) -> int:
     """The place from which reasoning is sent back."""
-    if dialect.send_reasoning == "always":
+    if which == "always":
         return 0
-    if dialect.send_reasoning == "drop":
+    if which == "drop":
         return len(context)
     for place in range(len(context) - 1, -1, -1):
         item = context[place].item

@@ -10,7 +10,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from antiphon.wire.content import LogProb
+from antiphon.wire.content import Annotation, LogProb
+from antiphon.wire.items import Phase
 from antiphon.wire.responses import Usage
 
 
@@ -28,9 +29,10 @@ class RefusalDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
-    """A piece of visible reasoning."""
+    """A piece of visible reasoning, or of a summary of it."""
 
     text: str
+    summary: bool = False
 
 
 class CallDelta(msgspec.Struct, frozen=True, gc=False):
@@ -42,6 +44,35 @@ class CallDelta(msgspec.Struct, frozen=True, gc=False):
     arguments: str | None = None
 
 
+class MessageStarted(msgspec.Struct, frozen=True, gc=False):
+    """Text and refusals that follow are another message, of this phase. Only upstreams that tell say it."""
+
+    phase: Phase | None = None
+
+
+class PartEnded(msgspec.Struct, frozen=True, gc=False):
+    """The part that is being written (of a message, of reasoning or its summary) is whole; what follows is another."""
+
+
+class AnnotationDelta(msgspec.Struct, frozen=True, gc=False):
+    """An annotation of the part of text that is being written; its indices count from that part's beginning."""
+
+    annotation: Annotation
+
+
+class ReasoningStarted(msgspec.Struct, frozen=True, gc=False):
+    """A reasoning item opened. It stays open, whatever else is said meanwhile, until it has ended."""
+
+    index: int
+
+
+class ReasoningEnded(msgspec.Struct, frozen=True, gc=False):
+    """The reasoning item of this index is whole; `encrypted_content` is the upstream's, opaque."""
+
+    index: int
+    encrypted_content: str | None = None
+
+
 class StepEnded(msgspec.Struct, frozen=True, gc=False):
     """The end of one generation: the upstream's own finish word (None: it gave none) and what it counted."""
 
@@ -49,4 +80,7 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False):
     usage: Usage | None = None
 
 
-Delta: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta | CallDelta | StepEnded
+Structure: TypeAlias = MessageStarted | PartEnded | AnnotationDelta | ReasoningStarted | ReasoningEnded
+"""What only upstreams tell that know items."""
+
+Delta: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta | CallDelta | Structure | StepEnded

@@ -11,15 +11,17 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from antiphon.core.deltas import Delta
+from antiphon.wire.events import Event
 from antiphon.wire.items import Item
-from antiphon.wire.responses import CreateResponse, ResponseError
+from antiphon.wire.responses import CreateResponse, ResponseError, Usage
 from antiphon.wire.tools import ToolChoice
 
 
 class Exchange(msgspec.Struct, frozen=True):
     """One server-side tool call as the model saw it: what it asked (`arguments`, JSON text) and was told (`output`).
 
-    Calls of one `round` (one generation of the run, from 0) were asked together.
+    Calls of one `round` (one generation of the run, from 0) were asked together. Without a `call_id` it is no call but
+    what a sealed item holds (core/sealed.py).
     """
 
     call_id: str
@@ -71,6 +73,63 @@ class Receipt(Protocol):
         ...
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where the call of a client stands: its item and its place in the output."""
+
+    item_id: str
+    call_id: str
+    index: int
+
+
+class Draft(Protocol):
+    """One call that the model is writing for the client."""
+
+    def opened(self, arguments: str) -> Item:
+        """The item as it stands in `response.output_item.added`. `arguments` is what is written so far: all of it where
+        the form does not stream."""
+        ...
+
+    def write(self, pieces: Sequence[str]) -> Sequence[Event]:
+        """The events of further pieces of the arguments, in order."""
+        ...
+
+    def closed(self, arguments: str, *, whole: bool) -> tuple[Sequence[Event], Item]:
+        """The last events before `response.output_item.done`, and the final item. `arguments` is all that was written
+        ("": nothing), `whole` whether the model was done with it."""
+        ...
+
+
+class Form(Protocol):
+    """The pure half of a tool that the client runs: how its call looks as an item. Lives in the tool's own file."""
+
+    @property
+    def prefix(self) -> str:
+        """The prefix of the item's id, for example `ctc_`."""
+        ...
+
+    @property
+    def streams(self) -> bool:
+        """Whether the item opens while its arguments are being written. Otherwise it has no room for a part of them:
+        it opens and closes when they are whole, and leaves nothing when they are cut."""
+        ...
+
+    def fault(self, arguments: str) -> str | None:
+        """What is wrong with whole arguments, in words for the model; None: nothing. A form that streams takes
+        anything."""
+        ...
+
+    def draft(self, at: Place, /) -> Draft:
+        """A call that begins. The arguments of one that does not stream have no fault."""
+        ...
+
+
+class Grammar(msgspec.Struct, frozen=True):
+    """What the input of a custom tool must match: `syntax` is `lark` or `regex`."""
+
+    syntax: str
+    definition: str
+
+
 class Offer(msgspec.Struct, frozen=True):
     """A function as it is shown to the model. Without a receipt the client runs it and its call ends the run."""
 
@@ -80,17 +139,33 @@ class Offer(msgspec.Struct, frozen=True):
     strict: bool | None = None
     receipt: Receipt | None = None
     tool: int = 0
-    """The place of the tool in `request.tools` that makes this offer."""
+    """The place of the tool in what the request declares: `request.tools`, then what its context adds."""
+    form: Form | None = None
+    """How a call for the client looks as an item; None: a function call."""
+    kind: str | None = None
+    """The `type` under which a tool choice names it, where that is not its declaration's."""
+    member: str | None = None
+    """The name by which a tool choice may call it beside `name`: that of a member in its namespace."""
+    deferred: bool = False
+    """Not shown while another offer `loads`."""
+    loads: bool = False
+    """With this one the client looks for deferred offers."""
+    grammar: Grammar | None = None
+    """What the input of a custom tool must match, for endpoints that can enforce it."""
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A server-side tool call that the model has finished writing. `arguments` is JSON text, as the model wrote it."""
+    """A server-side tool call that the model has finished writing. `arguments` is JSON text, as the model wrote it.
+
+    A call that became no item may be one for the client: `fault` says what is wrong with its arguments.
+    """
 
     call_id: str
     item_id: str
     name: str
     arguments: str
     offer: Offer
+    fault: str = ""
 
     @property
     def receipt(self) -> Receipt:
@@ -116,11 +191,48 @@ class Execute(msgspec.Struct, frozen=True):
     calls: tuple[Call, ...]
 
 
+class Measure(msgspec.Struct, frozen=True):
+    """Tell how large the context of this generation is."""
+
+    wanted: Generate
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """The tokens that the generation takes in, and how many of them each group of `pruning.grouped` has."""
+
+    tokens: int
+    sizes: tuple[int, ...]
+
+
+class Compact(msgspec.Struct, frozen=True):
+    """Before this generation, replace `past` by a summary of it. `since` is what follows it and stays as it is, `room`
+    how many bytes of the user's messages in `past` are kept."""
+
+    wanted: Generate
+    past: tuple[Entry, ...]
+    since: tuple[Entry, ...] = ()
+    room: int = 0
+
+
+class Compacted(msgspec.Struct, frozen=True):
+    """What a compaction item holds (`sealed.packed`), the same sealed, and what making it cost."""
+
+    content: str
+    encrypted_content: str
+    usage: Usage
+
+
+class Overflow(msgspec.Struct, frozen=True):
+    """The model's endpoint says that the context is too long for it. Nothing was generated."""
+
+    error: ResponseError
+
+
 class Broken(msgspec.Struct, frozen=True):
     """The effect cannot be performed: the model refused or failed. Ends the run as failed."""
 
     error: ResponseError
 
 
-Effect: TypeAlias = Generate | Execute
-Told: TypeAlias = Delta | Outcome | Broken
+Effect: TypeAlias = Generate | Execute | Measure | Compact
+Told: TypeAlias = Delta | Outcome | Measured | Compacted | Overflow | Broken

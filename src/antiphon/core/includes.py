@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from antiphon.wire.content import OutputText, Part
-from antiphon.wire.items import CodeInterpreterCall, FileSearchCall, Item, Message, WebSearchCall
+from antiphon.wire.items import CodeInterpreterCall, FileSearchCall, Item, Message, Reasoning, WebSearchCall
 from antiphon.wire.responses import Response
 
 SOURCES: Final = "web_search_call.action.sources"
 FILE_RESULTS: Final = "file_search_call.results"
 OUTPUTS: Final = "code_interpreter_call.outputs"
 LOGPROBS: Final = "message.output_text.logprobs"
+ENCRYPTED: Final = "reasoning.encrypted_content"
 
 
 def shown(item: Item, include: Collection[str]) -> Item:
@@ -31,6 +33,8 @@ def shown(item: Item, include: Collection[str]) -> Item:
             return replace(item, outputs=None)
         case Message(role="assistant") if LOGPROBS not in include and _has_logprobs(item):
             return replace(item, content=tuple(map(_without_logprobs, item.content)))
+        case Reasoning(encrypted_content=str()) if ENCRYPTED not in include and (item.content or item.summary):
+            return replace(item, encrypted_content=UNSET)
         case _:
             return item
 

@@ -27,7 +27,19 @@ from antiphon.wire.content import (
 )
 from antiphon.wire.invalid import read
 from antiphon.wire.items import FunctionCall, FunctionCallOutput, Item, Message, Reasoning
-from antiphon.wire.responses import CreateResponse, JsonObjectFormat, JsonSchemaFormat, TextConfig, TextFormat
+from antiphon.wire.responses import (
+    CreateResponse,
+    Effort,
+    Include,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    ReasoningConfig,
+    ServiceTier,
+    TextConfig,
+    TextFormat,
+    TopLogProbs,
+    Verbosity,
+)
 from antiphon.wire.tools import ChoiceMode, NamedChoice, ToolChoice
 
 
@@ -127,9 +139,20 @@ class _Asked(Struct):
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     temperature: float | None = None
     top_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logprobs: bool | None = None
+    top_logprobs: TopLogProbs | None = None
+    reasoning_effort: Effort | None = None
+    verbosity: Verbosity | None = None
+    service_tier: ServiceTier | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    user: str | None = None
     n: Literal[1] | None = None  # more than one answer is not given, so it is refused
 
 
+LOGPROBS: Include = "message.output_text.logprobs"
 _ASKED = msgspec.json.Decoder(_Asked)
 
 
@@ -154,7 +177,16 @@ def generate_of(request: ChatRequest) -> Generate:
             parallel_tool_calls=asked.parallel_tool_calls is not False,
             temperature=asked.temperature,
             top_p=asked.top_p,
-            text=_text(asked.response_format),
+            presence_penalty=asked.presence_penalty,
+            frequency_penalty=asked.frequency_penalty,
+            include=(LOGPROBS,) if asked.logprobs else (),
+            top_logprobs=asked.top_logprobs if asked.logprobs else None,
+            reasoning=None if asked.reasoning_effort is None else ReasoningConfig(effort=asked.reasoning_effort),
+            text=TextConfig(format=_format(asked.response_format), verbosity=asked.verbosity),
+            service_tier=asked.service_tier,
+            prompt_cache_key=asked.prompt_cache_key,
+            safety_identifier=asked.safety_identifier,
+            user=asked.user,
         ),
         context=tuple(Entry(item) for message in asked.messages for item in _items(message)),
         offers=offers,
@@ -219,7 +251,7 @@ def _choice(choice: ChoiceMode | _Choice | None) -> ToolChoice:
     return NamedChoice(type=choice.type, name=UNSET if choice.function is None else choice.function.name)
 
 
-def _text(wanted: _Format | None) -> TextConfig:
+def _format(wanted: _Format | None) -> TextFormat | JsonObjectFormat | JsonSchemaFormat:
     if wanted is None or wanted.type == "text":
-        return TextConfig(format=TextFormat())
-    return TextConfig(format=wanted.json_schema or JsonObjectFormat())
+        return TextFormat()
+    return wanted.json_schema or JsonObjectFormat()

@@ -12,6 +12,16 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Generations in one run."""
     run_seconds: float = 3600.0
     """How long a foreground run may take."""
+    background_runs: int = 32
+    """Background runs at once in this process; the rest wait."""
+    background_runs_project: int = 8
+    """Background runs of one project at once, over all processes."""
+    background_seconds: float = 24 * 3600.0
+    """How long a background run may take."""
+    recoveries: int = 5
+    """How often a background run is taken up again after its process died; then it fails."""
+    lease: float = 10.0
+    """Seconds for which a process holds a background run without a sign of life."""
     live_runs: int = 2000
     """Runs at once in this process."""
     live_runs_project: int = 500

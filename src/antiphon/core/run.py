@@ -6,24 +6,46 @@ and times are given to it. Every event the world should hear of is what `begin`,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
 from antiphon.core.assembler import Assembler, Step
-from antiphon.core.context import type_of
+from antiphon.core.compaction import current
+from antiphon.core.context import call_ids, type_of
 from antiphon.core.deltas import Delta, StepEnded
-from antiphon.core.effects import Broken, Call, Effect, Entry, Exchange, Execute, Generate, Offer, Outcome, Told
-from antiphon.core.includes import LOGPROBS, shown
+from antiphon.core.effects import (
+    Broken,
+    Call,
+    Compact,
+    Compacted,
+    Effect,
+    Entry,
+    Exchange,
+    Execute,
+    Generate,
+    Measure,
+    Measured,
+    Offer,
+    Outcome,
+    Overflow,
+    Told,
+)
+from antiphon.core.fitting import Bounds, Fitting
+from antiphon.core.includes import ENCRYPTED, LOGPROBS, shown
+from antiphon.core.interruption import interrupted, is_call
 from antiphon.core.limits import Limits
-from antiphon.core.slots import cut, told
+from antiphon.core.sealed import carried, is_exchange
+from antiphon.core.slots import Voice, cut, told
+from antiphon.core.state import Flight, OpenItem, RunState
 from antiphon.core.status import RESPONSE, final, moved
 from antiphon.core.usage import added, counted, estimate
 from antiphon.core.verdict import Verdict, verdict_of
 from antiphon.wire import events as ev
 from antiphon.wire.codec import encode
 from antiphon.wire.events import Event
+from antiphon.wire.items import Compaction
 from antiphon.wire.responses import CreateResponse, IncompleteDetails, Response, ResponseError, ResponseStatus, Usage
 from antiphon.wire.tools import NamedChoice, ToolChoice
 
@@ -32,7 +54,8 @@ NewId: TypeAlias = Callable[[str], str]
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a run is to do: the request, its echo (status `in_progress` or `queued`), the upstream's name of the model,
-    the context (history and input), the functions offered, and the bounds."""
+    the context (history and input) as the model is to see it, the functions offered, and the bounds. `seal` makes
+    the encrypted content of reasoning, where that was asked for or is needed again."""
 
     request: CreateResponse
     response: Response
@@ -41,6 +64,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     offers: tuple[Offer, ...] = ()
     tool_choice: ToolChoice = "auto"
     limits: Limits = Limits()
+    bounds: Bounds = Bounds()
+    seal: Callable[[str], str] | None = None
 
 
 class Run:
@@ -62,15 +87,26 @@ class Run:
         self._context: list[Entry] = list(plan.context)
         self._waiting: dict[str, tuple[int, Call]] = {}  # server-side calls in flight, by call id
         self._refused: tuple[Call, ...] = ()
+        self._told: list[tuple[int, Exchange]] = []  # refused calls, by the output index they stand before
+        self._first = 0  # the output index at which this round begins
         self._client_calls = False
         self._entries_of_round: list[int] = []
         self._called = 0  # server-side calls that became items, counted against max_tool_calls
+        self._aside = 0  # output tokens that are no output: summaries
+        self._fitting = Fitting(plan.bounds)
+        self._call_ids = call_ids(plan.context)
         self._assembler = self._assemble(0)
 
     @property
     def output(self) -> tuple[Entry, ...]:
         """The finished output, in order."""
-        return tuple(self._done[index] for index in sorted(self._done))
+        done = {**self._done, **self._assembler.entries}
+        return tuple(done[index] for index in sorted(done))
+
+    @property
+    def dropped(self) -> int:
+        """How many items were cut off the front of the context, because it was too long."""
+        return self._fitting.dropped
 
     @property
     def finished(self) -> bool:
@@ -99,6 +135,8 @@ class Run:
         for outcome in outcomes:
             if isinstance(outcome, Broken):
                 return events + self._fail(outcome.error)
+            if isinstance(outcome, Measured | Compacted):
+                return self._fit(outcome)
             assert isinstance(outcome, Outcome)
             self._settle(outcome, events)
         if not self._waiting:
@@ -114,33 +152,143 @@ class Run:
         self._end("cancelled")
         return events
 
+    def holds(self, index: int) -> bool:
+        """Whether the item at this output index is finished."""
+        return index in self._done or index in self._assembler.entries
+
+    def entry(self, index: int) -> Entry:
+        """The finished entry at this output index."""
+        return self._done[index] if index in self._done else self._assembler.entries[index]
+
+    # surviving
+
+    def state(self, open_items: Iterable[OpenItem]) -> RunState:
+        """What `resume` needs beside the rows of finished items; `open_items` were announced and have not ended."""
+        started = isinstance(self.effect, Execute)
+        flights = self._waiting.values() if started else self._assembler.calls.items()
+        return RunState(
+            round=self._round,
+            usage=self._usage,
+            called=self._called,
+            first=self._first,
+            next_index=self._assembler.next_index,
+            flights=tuple(Flight(index, c.call_id, c.item_id, c.name, c.arguments) for index, c in flights),
+            started=started,
+            told=tuple(self._told),
+            open=tuple(open_items),
+        )
+
+    def resume(self, state: RunState, output: Mapping[int, Entry], repeatable: Callable[[Call], bool]) -> list[Event]:
+        """Take up a run where its rows end, instead of `begin`; the events that settle what was open.
+
+        Finished items stand. An item cut in the middle ends incomplete and empty, and its generation is repeated; a
+        call that was in flight is run again when that is safe, otherwise the model is told that nobody knows.
+        """
+        self._round, self._usage, self._called = state.round, state.usage, state.called
+        self._first, self._told, self._done = state.first, list(state.told), dict(output)
+        events: list[Event] = []
+        flights = {flight.index: flight for flight in state.flights if flight.index not in output}
+        for opened in state.open:
+            if opened.index not in flights and opened.index not in output:
+                self._done[opened.index] = Entry(interrupted(opened.item))
+                done = ev.OutputItemDone(output_index=opened.index, item=interrupted(opened.item))
+                events.append(done)
+        self._call_ids |= call_ids(self._done.values()) | {flight.call_id for flight in flights.values()}
+        last = max([state.next_index - 1, *self._done, *flights])
+        self._assembler = self._assemble(last + 1)
+        self._context = list(current([*self.plan.context, *self._history(before=state.first)]))
+        self._entries_of_round = [i for i in sorted({*self._done, *flights}) if i >= state.first and self._counts(i)]
+        self._client_calls = any(self._is_client_call(index) for index in self._entries_of_round)
+        self._take_off(flights, state, repeatable, events)
+        return events
+
+    def _take_off(
+        self,
+        flights: Mapping[int, Flight],
+        state: RunState,
+        repeatable: Callable[[Call], bool],
+        events: list[Event],
+    ) -> None:
+        """The effect of a resumed run: the calls in flight, what follows when they are settled, or the generation."""
+        offers = {offer.name: offer for offer in self.plan.offers}
+        calls = {i: Call(f.call_id, f.item_id, f.name, f.arguments, offers[f.name]) for i, f in flights.items()}
+        self._waiting = {call.call_id: (index, call) for index, call in calls.items()}
+        if state.started:
+            for call in calls.values():
+                if not repeatable(call):
+                    words = (
+                        "The call was interrupted; its effect is unknown. Do not assume that it happened or did not."
+                    )
+                    self._settle(Outcome(call.call_id, words, {"error": "interrupted; effect unknown"}, True), events)
+        else:
+            self._called += len(calls)
+            for index, call in calls.items():
+                events.extend(told(call.receipt.opened(call.item_id), call.receipt.phases[1:], index))
+        if self._waiting:
+            self.effect = Execute(tuple(call for _, call in sorted(self._waiting.values(), key=lambda pair: pair[0])))
+        elif calls or state.started or self._client_calls:
+            self._next_round(events)
+        else:
+            self._context.extend(self._done[index] for index in self._entries_of_round)
+            self._generate()
+
+    def _history(self, *, before: int) -> list[Entry]:
+        """The output of earlier rounds as the model is to see it, with the refusals where they stood."""
+        told_at: dict[int, list[Entry]] = {}
+        for index, exchange in self._told:
+            told_at.setdefault(index, []).append(Entry(None, exchange))
+        history: list[Entry] = []
+        for index in range(before + 1):
+            history.extend(told_at.get(index, ()))
+            if index < before and index in self._done and self._counts(index):
+                history.append(self._done[index])
+        return history
+
+    def _counts(self, index: int) -> bool:
+        """Whether the model is to see what stands here: a call in flight, a call that was settled, or an item that is
+        whole. One that was interrupted ends incomplete or, where its type knows no such status, failed."""
+        entry = self._done.get(index)
+        if entry is None or entry.exchange is not None:
+            return True
+        return getattr(entry.item, "status", "completed") not in {"incomplete", "failed"}
+
+    def _is_client_call(self, index: int) -> bool:
+        entry = self._done.get(index)
+        return entry is not None and entry.item is not None and entry.exchange is None and is_call(entry.item)
+
     # a generation
 
     def _assemble(self, first: int) -> Assembler:
         limit = self.plan.request.max_tool_calls
         budget = None if limit is None else limit - self._called
-        return Assembler(self.plan.offers, self._new_id, first=first, budget=budget)
+        assembler = Assembler(self.plan.offers, self._new_id, first=first, budget=budget, voice=self._voice)
+        assembler.avoid(self._call_ids)
+        return assembler
 
     def _generate(self) -> None:
         plan = self.plan
-        spent = self._usage.output_tokens if self._usage is not None else 0
         limit = plan.request.max_output_tokens
         offers, choice = plan.offers, plan.tool_choice
         if self._round:
             choice = "auto" if choice == "required" or isinstance(choice, NamedChoice) else choice  # forced once only
         if plan.request.max_tool_calls is not None and self._called >= plan.request.max_tool_calls and self._refused:
             offers = tuple(offer for offer in offers if offer.receipt is None)  # told once; not offered again
-        self.effect = Generate(
+        wanted = Generate(
             model=plan.model,
             request=plan.request,
             context=tuple(self._context),
             offers=offers,
             tool_choice=choice if offers else "none",
-            max_output_tokens=None if limit is None else limit - spent,
+            max_output_tokens=None if limit is None else limit - self._spent,
         )
+        self.effect = self._fitting.before(wanted, begun=self._assembler.next_index > 0)
 
     def _hear(self, outcomes: Sequence[Told]) -> list[Event]:
         last = outcomes[-1] if outcomes else None
+        if isinstance(last, Overflow):
+            assert isinstance(self.effect, Generate)
+            self.effect, wanted = self._fitting.overflowed(self.effect), self.effect
+            return self._fitted(wanted) if self.effect is not None else self._fail(last.error)
         if isinstance(last, Broken):
             events = self._assembler.feed(cast("Sequence[Delta]", outcomes[:-1]))
             return events + self._fail(last.error)
@@ -168,6 +316,53 @@ class Run:
             self.effect = Execute(tuple(call for _, call in sorted(step.calls.items())))
         else:
             self._next_round(events)
+
+    @property
+    def _spent(self) -> int:
+        """Output tokens that count against `max_output_tokens`."""
+        return 0 if self._usage is None else self._usage.output_tokens - self._aside
+
+    @property
+    def _voice(self) -> Voice:
+        reasoning = self.plan.request.reasoning
+        summary = reasoning is not None and bool(reasoning.summary or reasoning.generate_summary)
+        return Voice(summary=summary, shown=ENCRYPTED in self._include, seal=self.plan.seal)
+
+    # the size of the context
+
+    def _fit(self, found: Measured | Compacted) -> list[Event]:
+        effect = self.effect
+        if isinstance(found, Measured):
+            assert isinstance(effect, Measure)
+            self.effect = self._fitting.measured(effect.wanted, found)
+            if self.effect is None:
+                words = f"The context has grown to {found.tokens} tokens, which is more than the model takes."
+                return self._fail(ResponseError(code="context_length_exceeded", message=words))
+            return self._fitted(effect.wanted)
+        assert isinstance(effect, Compact)
+        index = self._assembler.next_index
+        item = Compaction(id=self._new_id("cmp_"), encrypted_content=found.encrypted_content)
+        entry = self._done[index] = carried(item, found.content)
+        self._usage = added(self._usage, found.usage)
+        self._aside += found.usage.output_tokens
+        self._first = index + 1
+        self._assembler = self._assemble(self._first)
+        self._context = list(current([*self._context, entry]))
+        events: list[Event] = [
+            ev.OutputItemAdded(output_index=index, item=item),
+            ev.OutputItemDone(output_index=index, item=item),
+        ]
+        if self._fitting.compacted():
+            events.append(self._terminal("completed"))
+        else:
+            self._generate()
+        return events
+
+    def _fitted(self, wanted: Generate) -> list[Event]:
+        """Later generations go on from what is left of the context."""
+        if isinstance(self.effect, Generate) and self.effect.context is not wanted.context:
+            self._context = list(self.effect.context)
+        return []
 
     def _keep(self, step: Step) -> None:
         self._done.update(step.entries)
@@ -197,20 +392,29 @@ class Run:
     def _exchange(self, call: Call, output: str) -> Exchange:
         return Exchange(call.call_id, call.name, call.arguments, output, self._round)
 
+    def _refusal(self, call: Call) -> str:
+        """Why a call is not run, in words for the model."""
+        if call.fault:
+            return f"Not run. {call.fault}"
+        words = f"Not run: this response may make {self.plan.request.max_tool_calls} tool calls and has made them."
+        return words + " Answer with what you have."
+
     def _next_round(self, events: list[Event]) -> None:
         """Everything of this round is known: go on, or finish when the client has to act or nothing was called."""
-        ran = any(self._done[index].exchange is not None for index in self._entries_of_round)
+        ran = any(is_exchange(self._done[index].exchange) for index in self._entries_of_round)
         self._context.extend(self._done[index] for index in self._entries_of_round)
         for call in self._refused:
-            words = f"Not run: this response may make {self.plan.request.max_tool_calls} tool calls and has made them."
-            self._context.append(Entry(None, self._exchange(call, words + " Answer with what you have.")))
+            exchange = self._exchange(call, self._refusal(call))
+            self._told.append((self._assembler.next_index, exchange))
+            self._context.append(Entry(None, exchange))
         if self._client_calls or not (ran or self._refused):
             events.append(self._terminal("completed"))
             return
         self._round += 1
-        self._assembler = self._assemble(self._assembler.next_index)
+        self._first = self._assembler.next_index
+        self._assembler = self._assemble(self._first)
         limit = self.plan.request.max_output_tokens
-        if limit is not None and self._usage is not None and self._usage.output_tokens >= limit:
+        if limit is not None and self._spent >= limit:
             details = IncompleteDetails(reason="max_output_tokens")
             events.append(self._terminal("incomplete", incomplete_details=details))
         elif self._round >= self.plan.limits.rounds:
@@ -248,7 +452,7 @@ class Run:
             output=tuple(shown(e.item, self._include) for e in self.output if e.item is not None),
             usage=self._usage or (None if status in {"failed", "cancelled"} else counted(0, 0)),
             completed_at=int(self._now()) if status == "completed" else None,
-            service_tier="default" if self.response.service_tier == "auto" else self.response.service_tier,
+            service_tier=_TIERS.get(self.response.service_tier, self.response.service_tier),
             **fields,
         )
         self.effect = None
@@ -258,6 +462,7 @@ class Run:
         self.response = msgspec.structs.replace(self.response, status=status, **fields)
 
 
+_TIERS = {"auto": "default", "fast": "priority"}  # what was asked, and the tier that it means
 _TERMINAL = {"completed": ev.Completed, "incomplete": ev.Incomplete, "failed": ev.Failed}
 _REASON: dict[Verdict, Literal["max_output_tokens", "content_filter"]] = {
     "max_output_tokens": "max_output_tokens",

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Literal, TypedDict, cast
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from antiphon.core.context import type_of
 from antiphon.core.deltas import CallDelta, TextDelta
-from antiphon.core.effects import Call, Offer
+from antiphon.core.effects import Call, Draft, Entry, Offer, Place
+from antiphon.core.forms import FunctionForm
+from antiphon.core.includes import shown
+from antiphon.core.sealed import Thought, carried, packed, reasoning_text
 from antiphon.wire import events as ev
-from antiphon.wire.content import LogProb, OutputPart, OutputText, ReasoningText, Refusal
+from antiphon.wire.content import Annotation, LogProb, OutputPart, OutputText, ReasoningText, Refusal, SummaryText
 from antiphon.wire.events import Event
-from antiphon.wire.items import FunctionCall, Item, Message, Reasoning, Status, item_id
+from antiphon.wire.items import Item, Message, Phase, Reasoning, Status, item_id
 
 
 class _InItem(TypedDict):
@@ -27,21 +34,29 @@ class _InPart(_InItem):
     content_index: int
 
 
+class _InSummary(_InItem):
+    """Where an event of a part of a summary stands."""
+
+    summary_index: int
+
+
 class MessageSlot:
     """A message of the assistant: parts of text and refusal, one open at a time."""
 
-    __slots__ = ("id", "in_text", "index", "logprobs", "part", "parts", "pieces", "refusing")
+    __slots__ = ("annotations", "id", "in_text", "index", "logprobs", "part", "parts", "phase", "pieces", "refusing")
 
-    def __init__(self, item_id: str, index: int, events: list[Event]) -> None:
+    def __init__(self, item_id: str, index: int, events: list[Event], phase: Phase | None = None) -> None:
         self.id = item_id
         self.index = index
+        self.phase: Phase | UnsetType = phase or UNSET
         self.parts: list[OutputPart] = []
         self.part = -1
         self.in_text = False
         self.refusing = False
         self.pieces: list[str] = []
         self.logprobs: list[LogProb] = []
-        item = Message(id=item_id, status="in_progress", role="assistant", content=())
+        self.annotations: list[Annotation] = []
+        item = Message(id=item_id, status="in_progress", role="assistant", content=(), phase=self.phase)
         events.append(ev.OutputItemAdded(output_index=index, item=item))
 
     def text(self, delta: TextDelta, events: list[Event]) -> None:
@@ -69,19 +84,37 @@ class MessageSlot:
         self.pieces.append(text)
         events.append(ev.RefusalDelta(item_id=self.id, output_index=self.index, content_index=self.part, delta=text))
 
-    def close(self, status: str, events: list[Event]) -> Item:
+    def annotate(self, annotation: Annotation, events: list[Event]) -> None:
+        """Annotate the text, opening a text part where none is open."""
+        if not self.in_text:
+            self._open(OutputText(text=""), events)
+            self.in_text = True
+        events.append(
+            ev.OutputTextAnnotationAdded(
+                item_id=self.id,
+                output_index=self.index,
+                content_index=self.part,
+                annotation_index=len(self.annotations),
+                annotation=annotation,
+            )
+        )
+        self.annotations.append(annotation)
+
+    def close(self, status: str, events: list[Event]) -> Entry:
         """End the open part and the item."""
-        self._end_part(events)
-        item = Message(id=self.id, status=cast("Status", status), role="assistant", content=tuple(self.parts))
+        self.end_part(events)
+        content = tuple(self.parts)
+        item = Message(id=self.id, status=cast("Status", status), role="assistant", content=content, phase=self.phase)
         events.append(ev.OutputItemDone(output_index=self.index, item=item))
-        return item
+        return Entry(item)
 
     def _open(self, part: OutputPart, events: list[Event]) -> None:
-        self._end_part(events)
+        self.end_part(events)
         self.part += 1
         events.append(ev.ContentPartAdded(item_id=self.id, output_index=self.index, content_index=self.part, part=part))
 
-    def _end_part(self, events: list[Event]) -> None:
+    def end_part(self, events: list[Event]) -> None:
+        """End the open part; what follows opens another."""
         if not (self.in_text or self.refusing):
             return
         whole = "".join(self.pieces)
@@ -89,7 +122,7 @@ class MessageSlot:
         part: OutputPart
         if self.in_text:
             logprobs = tuple(self.logprobs)
-            part = OutputText(text=whole, logprobs=logprobs)
+            part = OutputText(text=whole, annotations=tuple(self.annotations), logprobs=logprobs)
             events.append(ev.OutputTextDone(**at, text=whole, logprobs=logprobs))
         else:
             part = Refusal(refusal=whole)
@@ -99,39 +132,89 @@ class MessageSlot:
         self.in_text = self.refusing = False
         self.pieces = []
         self.logprobs = []
+        self.annotations = []
+
+
+class Voice(msgspec.Struct, frozen=True):
+    """How reasoning is told. `summary`: as a summary, where the upstream does not tell them apart; `seal` makes its
+    encrypted content (None: it is not needed), `shown` is whether the client gets that."""
+
+    summary: bool = False
+    shown: bool = False
+    seal: Callable[[str], str] | None = None
 
 
 class ReasoningSlot:
-    """Visible reasoning: one item with one part of `reasoning_text`."""
+    """Reasoning: parts of its text and of its summary, one open at a time."""
 
-    __slots__ = ("id", "index", "pieces")
+    __slots__ = ("content", "id", "index", "pieces", "summary", "telling", "voice")
 
-    def __init__(self, item_id: str, index: int, events: list[Event]) -> None:
+    def __init__(self, item_id: str, index: int, events: list[Event], voice: Voice) -> None:
         self.id = item_id
         self.index = index
+        self.voice = voice
+        self.content: list[ReasoningText] = []
+        self.summary: list[SummaryText] = []
+        self.telling: Literal["nothing", "text", "summary"] = "nothing"
         self.pieces: list[str] = []
         events.append(ev.OutputItemAdded(output_index=index, item=Reasoning(id=item_id, content=())))
-        events.append(
-            ev.ContentPartAdded(item_id=item_id, output_index=index, content_index=0, part=ReasoningText(text=""))
-        )
 
     def text(self, text: str, events: list[Event]) -> None:
-        """Append reasoning."""
+        """Append reasoning, opening a part where none is open."""
+        if self.telling != "text":
+            self.end_part(events)
+            self.telling = "text"
+            events.append(ev.ContentPartAdded(**self._at_part(), part=ReasoningText(text="")))
         self.pieces.append(text)
-        events.append(ev.ReasoningTextDelta(item_id=self.id, output_index=self.index, content_index=0, delta=text))
+        events.append(ev.ReasoningTextDelta(**self._at_part(), delta=text))
 
-    def close(self, status: str, events: list[Event]) -> Item:
-        """End the part and the item; only a cut one carries a status, as recorded."""
+    def summarise(self, text: str, events: list[Event]) -> None:
+        """Append to the summary, opening a part where none is open."""
+        if self.telling != "summary":
+            self.end_part(events)
+            self.telling = "summary"
+            events.append(ev.ReasoningSummaryPartAdded(**self._at_summary(), part=SummaryText(text="")))
+        self.pieces.append(text)
+        events.append(ev.ReasoningSummaryTextDelta(**self._at_summary(), delta=text))
+
+    def end_part(self, events: list[Event]) -> None:
+        """End the open part; what follows opens another."""
         whole = "".join(self.pieces)
-        part = ReasoningText(text=whole)
-        at: _InPart = {"item_id": self.id, "output_index": self.index, "content_index": 0}
-        events.append(ev.ReasoningTextDone(**at, text=whole))
-        events.append(ev.ContentPartDone(**at, part=part))
-        item = Reasoning(id=self.id, content=(part,))
-        if status != "completed":
-            item = Reasoning(id=self.id, content=(part,), status=cast("Status", status))
-        events.append(ev.OutputItemDone(output_index=self.index, item=item))
-        return item
+        if self.telling == "text":
+            part = ReasoningText(text=whole)
+            events.append(ev.ReasoningTextDone(**self._at_part(), text=whole))
+            events.append(ev.ContentPartDone(**self._at_part(), part=part))
+            self.content.append(part)
+        elif self.telling == "summary":
+            summary = SummaryText(text=whole)
+            events.append(ev.ReasoningSummaryTextDone(**self._at_summary(), text=whole))
+            events.append(ev.ReasoningSummaryPartDone(**self._at_summary(), part=summary))
+            self.summary.append(summary)
+        self.telling = "nothing"
+        self.pieces = []
+
+    def close(self, status: str, events: list[Event], opaque: str | None = None) -> Entry:
+        """End the part and the item; only a cut one carries a status, as recorded. `opaque` is the upstream's own
+        encrypted content: it is sealed into ours, and kept beside the item."""
+        self.end_part(events)
+        item = Reasoning(
+            id=self.id,
+            summary=tuple(self.summary),
+            content=tuple(self.content),
+            status=UNSET if status == "completed" else cast("Status", status),
+        )
+        content = packed(Thought(reasoning_text(Entry(item)), opaque or UNSET))
+        if self.voice.seal is not None:
+            item = msgspec.structs.replace(item, encrypted_content=self.voice.seal(content))
+        told = item if self.voice.shown else shown(item, ())
+        events.append(ev.OutputItemDone(output_index=self.index, item=told))
+        return carried(item, content) if opaque else Entry(item)
+
+    def _at_part(self) -> _InPart:
+        return {"item_id": self.id, "output_index": self.index, "content_index": len(self.content)}
+
+    def _at_summary(self) -> _InSummary:
+        return {"item_id": self.id, "output_index": self.index, "summary_index": len(self.summary)}
 
 
 class CallSlot:
@@ -141,7 +224,7 @@ class CallSlot:
     item, and stays None for a call beyond the tool budget.
     """
 
-    __slots__ = ("call_id", "id", "index", "name", "offer", "pieces", "spoken", "state", "upstream_id")
+    __slots__ = ("call_id", "draft", "id", "index", "name", "offer", "pieces", "spoken", "state", "upstream_id")
 
     def __init__(self, upstream_id: str) -> None:
         self.upstream_id = upstream_id
@@ -150,6 +233,7 @@ class CallSlot:
         self.index: int | None = None
         self.name = ""
         self.offer: Offer | None = None
+        self.draft: Draft | None = None  # of a call that the client runs
         self.pieces: list[str] = []
         self.spoken = 0  # how many of the pieces have become deltas
         self.state: Literal["waiting", "open", "silent", "closed"] = "waiting"
@@ -193,63 +277,51 @@ class CallSlot:
         if delta.arguments:
             self.pieces.append(delta.arguments)
 
-    def open(self, call_id: str, item_id: str, index: int, offer: Offer | None, events: list[Event]) -> None:
-        """Begin the item: a function_call, or what the tool's receipt says."""
-        self.call_id, self.id, self.index, self.offer = call_id, item_id, index, offer
+    def open(self, at: Place, offer: Offer | None, events: list[Event]) -> None:
+        """Begin the item: what the tool's form or receipt says; a function_call where it has neither."""
+        self.call_id, self.id, self.index, self.offer = at.call_id, at.item_id, at.index, offer
         self.state = "open"
-        item: Item
         receipt = offer.receipt if offer is not None else None
         if receipt is None:
-            item = FunctionCall(id=item_id, call_id=call_id, name=self.name, arguments="", status="in_progress")
-            events.append(ev.OutputItemAdded(output_index=index, item=item))
+            form = offer.form if offer is not None else None
+            self.draft = (form or FunctionForm(self.name)).draft(at)
+            item = self.draft.opened("".join(self.pieces))
+            events.append(ev.OutputItemAdded(output_index=at.index, item=item))
             return
-        item = receipt.opened(item_id)
-        events.append(ev.OutputItemAdded(output_index=index, item=item))
-        events.extend(told(item, receipt.phases[:1], index))
+        item = receipt.opened(at.item_id)
+        events.append(ev.OutputItemAdded(output_index=at.index, item=item))
+        events.extend(told(item, receipt.phases[:1], at.index))
 
     def open_silently(self, call_id: str, offer: Offer | None) -> None:
         """Begin without an item: the call will be refused."""
         self.call_id, self.offer = call_id, offer
         self.state = "silent"
 
+    def drop(self) -> None:
+        """End it without an item."""
+        self.state = "closed"
+
     def speak(self, events: list[Event]) -> None:
         """Tell the pieces not told yet. The arguments of server-side calls are not part of their events."""
-        if self.state != "open" or not self.client_side:
+        if self.state != "open" or self.draft is None:
             return
-        assert self.index is not None
-        index = self.index
-        events.extend(
-            ev.FunctionCallArgumentsDelta(item_id=self.id, output_index=index, delta=piece)
-            for piece in self.pieces[self.spoken :]
-        )
+        events.extend(self.draft.write(self.pieces[self.spoken :]))
         self.spoken = len(self.pieces)
 
     def close(self, events: list[Event], *, whole: bool) -> Item | Call:
         """End the call: its final item when the client runs it or it was cut, otherwise the call to be run."""
-        arguments = "".join(self.pieces) or "{}"
+        arguments = "".join(self.pieces)
         silent = self.state == "silent"
         self.state = "closed"
-        if not self.client_side:
+        if self.draft is None:
             assert self.offer is not None
-            call = Call(self.call_id, self.id, self.name, arguments, self.offer)
+            call = Call(self.call_id, self.id, self.name, arguments or "{}", self.offer)
             if whole or silent:
                 return call
             return cut(call, self.index, events)
         assert self.index is not None
-        at: _InItem = {"item_id": self.id, "output_index": self.index}
-        if not self.pieces:
-            if not whole:
-                arguments = ""
-            else:
-                events.append(ev.FunctionCallArgumentsDelta(**at, delta=arguments))
-        events.append(ev.FunctionCallArgumentsDone(**at, arguments=arguments, name=self.name))
-        item = FunctionCall(
-            id=self.id,
-            call_id=self.call_id,
-            name=self.name,
-            arguments=arguments,
-            status="completed" if whole else "incomplete",
-        )
+        last, item = self.draft.closed(arguments, whole=whole)
+        events.extend(last)
         events.append(ev.OutputItemDone(output_index=self.index, item=item))
         return item
 

@@ -19,11 +19,13 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filte
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
     """A chat completion request. `body` is the whole JSON object as the client sent it, so that nothing is lost on the
-    way; the named fields are read from it."""
+    way; the named fields are read from it. `store` and `metadata` are for us, not for the upstream."""
 
     model: str
     stream: bool
     body: dict[str, Any]
+    store: bool = False
+    metadata: dict[str, str] = {}
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True):
@@ -154,7 +156,8 @@ class CompletionUsage(Struct, frozen=True, kw_only=True):
 
 
 class ChatCompletion(Struct, frozen=True, kw_only=True):
-    """A whole answer; vendors' own fields (`reasoning`, `reasoning_content`) pass through beside these."""
+    """A whole answer; vendors' own fields (`reasoning`, `reasoning_content`) pass through beside these. A stored one
+    has `metadata`."""
 
     id: str
     object: Literal["chat.completion"] = "chat.completion"
@@ -164,6 +167,7 @@ class ChatCompletion(Struct, frozen=True, kw_only=True):
     usage: CompletionUsage | UnsetType = UNSET
     service_tier: str | UnsetType = UNSET
     system_fingerprint: str | UnsetType = UNSET
+    metadata: dict[str, str] | UnsetType = UNSET
 
 
 class ChatFunctionPiece(Struct, frozen=True, kw_only=True):
@@ -211,6 +215,54 @@ class ChatCompletionChunk(Struct, frozen=True, kw_only=True):
     usage: CompletionUsage | UnsetType | None = UNSET
     service_tier: str | UnsetType = UNSET
     system_fingerprint: str | UnsetType = UNSET
+
+
+# stored ones
+
+
+class UpdateChatCompletion(Struct, frozen=True, kw_only=True):
+    """The body of POST /v1/chat/completions/{id}: the map replaces the old one."""
+
+    metadata: Metadata
+
+
+class ChatCompletionDeleted(Struct, frozen=True, kw_only=True):
+    """The answer to DELETE."""
+
+    id: str
+    object: Literal["chat.completion.deleted"] = "chat.completion.deleted"
+    deleted: bool = True
+
+
+class ChatCompletionList(Struct, frozen=True, kw_only=True):
+    """A page of stored completions."""
+
+    object: Literal["list"] = "list"
+    data: tuple[ChatCompletion, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class StoredMessage(Struct, frozen=True, kw_only=True):
+    """A message of the request of a stored completion. Content that came as parts is in `content_parts`, and `content`
+    is null. The message's other fields stand beside these."""
+
+    id: str
+    role: str
+    content: str | None = None
+    refusal: str | None = None
+    content_parts: tuple[dict[str, Any], ...] | None = None
+
+
+class StoredMessageList(Struct, frozen=True, kw_only=True):
+    """A page of these messages."""
+
+    object: Literal["list"] = "list"
+    data: tuple[StoredMessage, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
 
 
 # the answer, as upstreams send it: nullable everywhere, reduced to what the assembler needs

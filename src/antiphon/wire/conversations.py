@@ -50,3 +50,11 @@ class CreateConversationItems(Struct, frozen=True, kw_only=True):
     """The body of POST /v1/conversations/{id}/items after parsing."""
 
     items: Annotated[tuple[Item, ...], Meta(min_length=1, max_length=MOST_ITEMS)]
+
+
+class ForkConversation(Struct, frozen=True, kw_only=True):
+    """The body of POST /v1/conversations/{id}/fork after parsing (our extension): the last item that the fork has
+    (None: all of them), and its metadata (None: those of the conversation)."""
+
+    item_id: str | None = None
+    metadata: Metadata | None = None

@@ -67,6 +67,11 @@ def encode_event(event: Event) -> bytes:
     return body if body.isascii() else _escaped(body)
 
 
+def documents(frames: bytes) -> list[str]:
+    """The JSON of each event in whole frames: what a WebSocket sends."""
+    return [frame.partition("\ndata: ")[2] for frame in frames.decode().split("\n\n")[:-1]]
+
+
 def data_frames(documents: Sequence[bytes]) -> bytes:
     """Frames without a name, as Chat Completions stream them; each document is JSON."""
     return b"".join([b"data: %b\n\n" % _one_line(document) for document in documents])

@@ -52,14 +52,14 @@ DEFAULT_PAGE: Final = PageParams()
 
 def parse_page(query: Query, *, default: PageParams = DEFAULT_PAGE, most: int = 100) -> PageParams:
     """Read `limit` (1 to `most`), `order`, `after` and `before`; what is absent or empty is as in `default`."""
-    limit, order = _text(query, "limit"), _text(query, "order")
+    limit, order = text(query, "limit"), text(query, "order")
     if order and order not in {"asc", "desc"}:
         raise invalid_value("order", order, ("asc", "desc"))
     return PageParams(
         limit=integer("limit", limit, 1, most) if limit else default.limit,
         order=cast("Order", order) if order else default.order,
-        after=_text(query, "after") or default.after,
-        before=_text(query, "before") or default.before,
+        after=text(query, "after") or default.after,
+        before=text(query, "before") or default.before,
     )
 
 
@@ -86,7 +86,7 @@ def _texts(query: Query, name: str) -> Sequence[str]:
     return (value,) if isinstance(value, str) else value
 
 
-def _text(query: Query, name: str) -> str | None:
+def text(query: Query, name: str) -> str | None:
     """The last value under this name, as servers do with repeated keys."""
     found = _texts(query, name)
     return found[-1] if found else None

@@ -16,8 +16,15 @@ from msgspec.json import Decoder
 
 from antiphon.wire.chat import ChatParams, ChatRequest
 from antiphon.wire.codec import builtins
+from antiphon.wire.compact import CompactRequest, CountRequest
 from antiphon.wire.content import InputText
-from antiphon.wire.conversations import MOST_ITEMS, CreateConversation, CreateConversationItems, UpdateConversation
+from antiphon.wire.conversations import (
+    MOST_ITEMS,
+    CreateConversation,
+    CreateConversationItems,
+    ForkConversation,
+    UpdateConversation,
+)
 from antiphon.wire.errors import InvalidRequestError
 from antiphon.wire.invalid import (
     decode_object,
@@ -89,6 +96,7 @@ _SOME_ITEMS: Final = Decoder[list[Raw]](_SomeItems)
 _BOOL: Final = Decoder[bool | None](bool | None)
 _STREAM_ID: Final = Decoder[str | None](_StreamId)
 _NULL: Final = Raw(b"null")
+_TRUE: Final = Raw(b"true")
 
 
 # responses
@@ -97,17 +105,48 @@ _NULL: Final = Raw(b"null")
 def parse_create(body: bytes, *, strict: bool = True) -> CreateResponse:
     """The body of POST /v1/responses; `strict` refuses unknown parameters. Raises InvalidRequestError."""
     request = _create(decode_object(body), strict=strict)
-    if not (request.input or _continues(request)):
-        raise InvalidRequestError(
-            "One of 'input', 'previous_response_id', 'conversation' or 'prompt' must be provided.",
-            param="input",
-            code="missing_required_parameter",
-        )
+    _require_input(request)
     return request
 
 
+def parse_compact(body: bytes, *, strict: bool = True) -> CompactRequest:
+    """The body of POST /v1/responses/compact. Raises InvalidRequestError."""
+    found = _read_fields(decode_object(body), _COMPACT, strict=strict)
+    if "model" not in found:
+        raise missing_parameter("model")
+    request = CompactRequest(**found)
+    if not request.input and request.previous_response_id is None:
+        raise InvalidRequestError(
+            "One of 'input' or 'previous_response_id' must be provided.",
+            param="input",
+            code="missing_required_parameter",
+        )
+    if request.previous_response_id is not None and not request.previous_response_id.startswith("resp_"):
+        raise wrong_prefix("previous_response_id", request.previous_response_id, "resp_")
+    return request
+
+
+def parse_count(body: bytes, *, strict: bool = True) -> CountRequest:
+    """The body of POST /v1/responses/input_tokens, which may be empty. Raises InvalidRequestError."""
+    request = CountRequest(**_read_fields(decode_object(body or b"{}"), _COUNT, strict=strict))
+    as_create = as_response(request, request.model or "")
+    _check_ids(as_create)
+    _check_together(as_create)
+    _check_choice(as_create)
+    return request
+
+
+def as_response(request: CompactRequest | CountRequest, model: str) -> CreateResponse:
+    """The response that such a request speaks of; it is never stored."""
+    names = {field.name for field in msgspec.structs.fields(CreateResponse)}
+    fields: dict[str, Any] = {name: getattr(request, name) for name in request.__struct_fields__ if name in names}
+    fields |= {"model": model, "store": False}
+    return CreateResponse(**fields)
+
+
 def parse_frame(body: bytes, *, strict: bool = True) -> CreateFrame:
-    """A client's message on a WebSocket: a create body with `type`. Its `stream` is ignored, `background` refused."""
+    """A client's message on a WebSocket: a create body with `type`. It is always a stream, whatever its `stream` says;
+    `background` is refused. Raises InvalidRequestError."""
     fields = decode_object(body)
     kind = plain(fields.pop("type", _NULL))
     if kind is None:
@@ -116,11 +155,14 @@ def parse_frame(body: bytes, *, strict: bool = True) -> CreateFrame:
         raise invalid_value("type", kind, ("response.create",))
     if read(fields.pop("background", _NULL), _BOOL, "background"):
         raise _unsupported("background", "Background responses cannot be created over a WebSocket.")
-    for ignored in ("stream", "stream_options"):
-        fields.pop(ignored, None)
+    fields.pop("stream_options", None)
+    fields["stream"] = _TRUE
     stream_id = read(fields.pop("stream_id", _NULL), _STREAM_ID, "stream_id")
-    generate = read(fields.pop("generate", _NULL), _BOOL, "generate")
-    return CreateFrame(request=_create(fields, strict=strict), stream_id=stream_id, generate=generate is not False)
+    generate = read(fields.pop("generate", _NULL), _BOOL, "generate") is not False
+    request = _create(fields, strict=strict)
+    if generate:
+        _require_input(request)
+    return CreateFrame(request=request, stream_id=stream_id, generate=generate)
 
 
 def echo(
@@ -181,8 +223,9 @@ def parse_include(query: Query) -> tuple[Include, ...]:
 
 def _create(fields: dict[str, Raw], *, strict: bool) -> CreateResponse:
     found = _read_fields(fields, _CREATE, strict=strict)
-    if "model" not in found:
+    if "model" not in found and "prompt" not in found:
         raise missing_parameter("model")
+    found.setdefault("model", "")  # the prompt may name one
     request = CreateResponse(**found)
     _check_ids(request)
     _check_together(request)
@@ -250,9 +293,14 @@ def _check_together(request: CreateResponse) -> None:
         raise _unsupported("stream_options", "The parameter 'stream_options' is only allowed when 'stream' is true.")
 
 
-def _continues(request: CreateResponse) -> bool:
-    """Whether there is something to answer besides the input."""
-    return not (request.previous_response_id is request.conversation is request.prompt is None)
+def _require_input(request: CreateResponse) -> None:
+    """There is something to answer."""
+    if not request.input and request.previous_response_id is request.conversation is request.prompt is None:
+        raise InvalidRequestError(
+            "One of 'input', 'previous_response_id', 'conversation' or 'prompt' must be provided.",
+            param="input",
+            code="missing_required_parameter",
+        )
 
 
 # the tool choice
@@ -315,6 +363,11 @@ def parse_conversation_items(body: bytes, *, strict: bool = True) -> tuple[Item,
     return CreateConversationItems(**_read_fields(fields, _ITEMS_FIELDS, strict=strict)).items
 
 
+def parse_fork(body: bytes, *, strict: bool = True) -> ForkConversation:
+    """The body of POST /v1/conversations/{id}/fork, which may be empty. Raises InvalidRequestError."""
+    return ForkConversation(**_read_fields(decode_object(body or b"{}"), _FORK_FIELDS, strict=strict))
+
+
 def _few_items(raw: Raw) -> tuple[Item, ...] | None:
     found = read(raw, _FEW_ITEMS, "items")
     return found if found is None else parse_items(found, "items", CONVERSATION_ROLES)
@@ -340,7 +393,13 @@ def parse_chat(body: bytes) -> ChatRequest:
         raise _unsupported("top_logprobs", "The parameter 'top_logprobs' is only allowed when 'logprobs' is true.")
     if params.stream_options is not None and not params.stream:
         raise _unsupported("stream_options", "The parameter 'stream_options' is only allowed when 'stream' is true.")
-    return ChatRequest(model=params.model, stream=params.stream or False, body=fields)
+    return ChatRequest(
+        model=params.model,
+        stream=params.stream or False,
+        body=fields,
+        store=params.store or False,
+        metadata=params.metadata or {},
+    )
 
 
 # tables
@@ -396,6 +455,19 @@ _CREATE: Final = _readers(
         "reasoning": _reasoning,
     },
 )
+_COMPACT: Final = _readers(CompactRequest, {"input": _input})
+_COUNT: Final = _readers(
+    CountRequest,
+    {
+        "input": _input,
+        "tools": _tools,
+        "tool_choice": parse_tool_choice,
+        "conversation": _conversation,
+        "text": _text,
+        "reasoning": _reasoning,
+    },
+)
 _CONVERSATION_FIELDS: Final = _readers(CreateConversation, {"items": _few_items})
 _UPDATE_FIELDS: Final = _readers(UpdateConversation, {})
+_FORK_FIELDS: Final = _readers(ForkConversation, {})
 _ITEMS_FIELDS: Final = _readers(CreateConversationItems, {"items": _some_items})

@@ -233,6 +233,16 @@ class ResponseDeleted(Struct, frozen=True, kw_only=True):
     deleted: bool = True
 
 
+class ResponsePage(Struct, frozen=True, kw_only=True):
+    """A page of stored responses: GET /v1/responses, our extension."""
+
+    object: Literal["list"] = "list"
+    data: tuple[Response, ...]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
 def parse_response(body: bytes) -> Response:
     """Read a response object that `encode` wrote; nothing is lost. Raises msgspec.DecodeError."""
     return decode(body, Response)
