@@ -12,10 +12,14 @@ from typing import Any
 
 from antiphon.adapters.clock import SeededClock
 from antiphon.adapters.models.scripted import Script, Scripted, Step
+from antiphon.adapters.seal import Keys
 from antiphon.adapters.stores.sqlite import SqliteStore
+from antiphon.adapters.tokens import BpeTokens
 from antiphon.core.effects import Call, Offer, Outcome
 from antiphon.core.limits import Limits
 from antiphon.engine.catalog import Catalog
+from antiphon.engine.fitter import Means
+from antiphon.engine.intake import Intake
 from antiphon.engine.runner import Runner
 from antiphon.ports.tool import Tool
 from antiphon.wire.requests import parse_create
@@ -90,8 +94,11 @@ class Searches:
 class Stage:
     """The parts, and the ways of a client."""
 
-    def __init__(self, model: Scripted, store: SqliteStore, runner: Runner, searches: Searches) -> None:
+    def __init__(
+        self, model: Scripted, store: SqliteStore, runner: Runner, searches: Searches, clock: SeededClock
+    ) -> None:
         self.model = model
+        self.clock = clock
         self.store = store
         self.runner = runner
         self.searches = searches
@@ -111,17 +118,28 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(folder: Path, *steps: Step, limits: Limits | None = None) -> AsyncGenerator[Stage]:
+async def staged(
+    folder: Path,
+    *steps: Step,
+    limits: Limits | None = None,
+    clock: SeededClock | None = None,
+    retention: float | None = None,
+) -> AsyncGenerator[Stage]:
     """An engine over the SQLite file in this folder; drained and closed at the end."""
-    clock = SeededClock(next(_seeds))  # another seed each time: two engines on one file must not repeat their ids
+    # another seed each time: two engines on one file must not repeat their ids
+    clock = clock or SeededClock(next(_seeds))
     store = SqliteStore(clock, folder)
     await store.open()
     model = Scripted(Script(steps))
     searches = Searches()
     tools: dict[str, Tool] = {"function": Functions(), "web_search": searches}
-    runner = Runner(store=store, clock=clock, catalog=Catalog({"test": model}, clock), tools=tools, limits=limits)
+    means = Means(Keys(["a secret of these tests, long enough"]), BpeTokens())
+    catalog = Catalog({"test": model}, clock)
+    intake = Intake(store=store, clock=clock, catalog=catalog, tools=tools, means=means)
+    runner = Runner(store=store, clock=clock, intake=intake, limits=limits, retention=retention)
+    runner.open()
     try:
-        yield Stage(model, store, runner, searches)
+        yield Stage(model, store, runner, searches, clock)
     finally:
         async with asyncio.timeout(DEADLINE):
             await runner.drain(0.0)

@@ -270,7 +270,6 @@ async def test_store_false_in_a_conversation_reads_it_and_adds_nothing(tmp_path:
     [
         ({"model": "nobody"}, "model_not_found", "model"),
         ({"previous_response_id": "resp_nobody"}, "previous_response_not_found", "previous_response_id"),
-        ({"background": True}, "unsupported_parameter", "background"),
         ({"tools": [CODE], "tool_choice": {"type": "code_interpreter"}}, "unsupported_value", "tools[0].type"),
         ({"input": [{"type": "function_call_output", "call_id": "x", "output": "y"}]}, None, "input"),
     ],

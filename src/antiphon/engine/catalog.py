@@ -7,10 +7,19 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from antiphon.core.dialect import Dialect
 from antiphon.ports.clock import Clock
 from antiphon.ports.model import Model
 from antiphon.wire.errors import AntiphonError, NotFoundError
 from antiphon.wire.models import Model as ModelCard
+
+
+class Traits(msgspec.Struct, frozen=True):
+    """What the settings say of an endpoint's models: how they are told a conversation, and how many tokens they take
+    (None: not known)."""
+
+    dialect: Dialect = Dialect()
+    window: int | None = None
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -19,6 +28,7 @@ class Served(msgspec.Struct, frozen=True):
     model: Model
     name: str
     card: ModelCard
+    traits: Traits = Traits()
 
 
 class UnknownModelError(NotFoundError):
@@ -29,10 +39,19 @@ class UnknownModelError(NotFoundError):
 
 class Catalog:
     """Endpoints by name, and what each of them serves; asked again when older than `ttl` seconds, and when a name is
-    not known but the list is older than `retry` seconds."""
+    not known but the list is older than `retry` seconds. `traits` by the names of endpoints that have any."""
 
-    def __init__(self, endpoints: Mapping[str, Model], clock: Clock, *, ttl: float = 300.0, retry: float = 2.0) -> None:
+    def __init__(
+        self,
+        endpoints: Mapping[str, Model],
+        clock: Clock,
+        *,
+        traits: Mapping[str, Traits] | None = None,
+        ttl: float = 300.0,
+        retry: float = 2.0,
+    ) -> None:
         self._endpoints = dict(endpoints)
+        self._traits = dict(traits or {})
         self._clock = clock
         self._ttl = ttl
         self._retry = retry
@@ -47,9 +66,10 @@ class Catalog:
         """The adapters by endpoint name."""
         return self._endpoints
 
-    def add(self, name: str, model: Model) -> None:
+    def add(self, name: str, model: Model, traits: Traits | None = None) -> None:
         """Serve one more endpoint from now on."""
         self._endpoints[name] = model
+        self._traits[name] = traits or Traits()
         self._read_at = float("-inf")
 
     async def resolve(self, name: str, /) -> Served:
@@ -117,11 +137,12 @@ class Catalog:
         by_name: dict[str, Served] = {}
         whole = len(self._cards) == len(self._endpoints)  # before that, nobody knows which names are unique
         for endpoint, cards in self._cards.items():
+            traits = self._traits.get(endpoint, Traits())
             for card in cards:
                 full = f"{endpoint}/{card.id}"
                 unique = whole and len(where[card.id]) == 1
                 shown = card if unique else msgspec.structs.replace(card, id=full)
-                by_name[full] = served = Served(self._endpoints[endpoint], card.id, shown)
+                by_name[full] = served = Served(self._endpoints[endpoint], card.id, shown, traits)
                 if unique:
                     by_name[card.id] = served
         self._by_name = by_name

@@ -9,7 +9,7 @@ from antiphon.core.context import identified
 from antiphon.core.effects import Entry
 from antiphon.ports.clock import Clock
 from antiphon.ports.store import PageQuery, Slice, Store
-from antiphon.wire.conversations import Conversation, ConversationDeleted, CreateConversation
+from antiphon.wire.conversations import Conversation, ConversationDeleted, CreateConversation, ForkConversation
 from antiphon.wire.errors import NotFoundError
 from antiphon.wire.invalid import invalid_value, wrong_prefix
 from antiphon.wire.items import CompactionTrigger, Item, ItemReference
@@ -48,6 +48,20 @@ class Conversations:
         if not await self._store.delete_conversation(project, checked(conversation_id)):
             raise missing(conversation_id)
         return ConversationDeleted(id=conversation_id)
+
+    async def fork(self, project: str, conversation_id: str, wanted: ForkConversation, /) -> Conversation:
+        """A new conversation with the items of this one, up to `wanted.item_id`; both go on by themselves.
+        NotFoundError for the conversation or the item."""
+        source = await self.retrieve(project, conversation_id)
+        fork = Conversation(
+            id=self._clock.id(PREFIX),
+            created_at=int(self._clock.now()),
+            metadata=source.metadata if wanted.metadata is None else wanted.metadata,
+        )
+        found = await self._store.fork_conversation(project, conversation_id, fork, wanted.item_id)
+        if found is None:
+            raise await self._absent(project, conversation_id, wanted.item_id or "")
+        return found
 
     async def add_items(self, project: str, conversation_id: str, items: Sequence[Item], /) -> tuple[Item, ...]:
         """Append the items; they are given back as stored, in order. NotFoundError for the conversation, and for an

@@ -7,15 +7,24 @@ from typing import Protocol
 
 import msgspec
 
-from antiphon.core.choice import chosen, tool_type
+from antiphon.core.choice import chosen, combined, declared, tool_type
+from antiphon.core.compaction import current
 from antiphon.core.context import check_pairs, identified, merged
-from antiphon.core.effects import Entry, Offer
+from antiphon.core.effects import Entry, Generate, Measure, Offer
+from antiphon.core.fitting import Bounds, bounds_of, excess, weight
+from antiphon.core.includes import ENCRYPTED
+from antiphon.core.limits import Limits
+from antiphon.core.pruning import grouped, truncated, without
+from antiphon.core.run import Plan
 from antiphon.engine.catalog import Catalog, Served, UnknownModelError
+from antiphon.engine.fitter import Fitter, Means
+from antiphon.engine.prompts import Prompts
+from antiphon.engine.sealing import given_open, known_open, triggered, untriggered
 from antiphon.ports.clock import Clock
-from antiphon.ports.store import Store
-from antiphon.ports.tool import Tool
+from antiphon.ports.storage import Storage
+from antiphon.ports.tool import Tool, UnservedError
 from antiphon.wire.errors import InvalidRequestError, NotFoundError
-from antiphon.wire.items import CompactionTrigger, ItemReference, item_id
+from antiphon.wire.items import ItemReference, item_id
 from antiphon.wire.requests import echo
 from antiphon.wire.responses import CreateResponse, Response
 from antiphon.wire.tools import NamedChoice, ToolChoice
@@ -35,6 +44,45 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     tool_choice: ToolChoice
     tools: Mapping[int, tuple[Tool, ToolConfig]]
     warnings: tuple[str, ...]
+    context: tuple[Entry, ...]
+    """History and input as the model is to see them."""
+    bounds: Bounds
+    fitter: Fitter
+
+    def plan(self, response: Response, limits: Limits) -> Plan:
+        """The plan of its run; `response` is the echo as it stands."""
+        request = self.request
+        return Plan(
+            request=request,
+            response=response,
+            model=self.served.name,
+            context=self.context,
+            offers=self.offers,
+            tool_choice=self.tool_choice,
+            limits=limits,
+            bounds=self.bounds,
+            seal=self.fitter.seal if request.store or ENCRYPTED in request.include else None,
+        )
+
+    def generation(self) -> Generate:
+        """Its first generation."""
+        return Generate(
+            model=self.served.name,
+            request=self.request,
+            context=self.context,
+            offers=self.offers,
+            tool_choice=self.tool_choice,
+            max_output_tokens=self.request.max_output_tokens,
+        )
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A request whose input is resolved: all that has to be kept of it for its turn to be made again."""
+
+    project: str
+    request: CreateResponse
+    response: Response
+    input: tuple[Entry, ...]
 
 
 class Memory(Protocol):
@@ -48,32 +96,72 @@ class Memory(Protocol):
 class Intake:
     """Looks up the model, the history, referenced items and tools."""
 
-    def __init__(self, *, store: Store, clock: Clock, catalog: Catalog, tools: Mapping[str, Tool]) -> None:
+    def __init__(
+        self, *, store: Storage, clock: Clock, catalog: Catalog, tools: Mapping[str, Tool], means: Means
+    ) -> None:
+        self._means = means
         self._store = store
+        self._prompts = Prompts(store, clock)
         self._clock = clock
         self._catalog = catalog
         self._tools = tools
 
-    async def turn(self, project: str, request: CreateResponse, response_id: str, memory: Memory | None = None) -> Turn:
-        """The turn; raises InvalidRequestError or NotFoundError naming the parameter."""
+    async def turn(
+        self,
+        project: str,
+        request: CreateResponse,
+        response_id: str,
+        memory: Memory | None = None,
+        *,
+        whole: bool = False,
+    ) -> Turn:
+        """The turn; raises InvalidRequestError or NotFoundError naming the parameter. `whole`: nothing is generated, so
+        that its context need not fit the model."""
         _refuse_unserved(request)
-        try:
-            served = await self._catalog.resolve(request.model)
-        except UnknownModelError as error:
-            raise InvalidRequestError(error.message, param="model", code="model_not_found") from None
+        front = len(request.input)
+        request = await self._prompts.resolved(project, request)
+        front -= len(request.input)  # what the prompt put in front of the client's own items
+        served = await self._served(request)
         history = await self._history(project, request, memory)
-        given = identified(request.input, self._clock.id)
+        given = identified(untriggered(request.input), self._clock.id)
+        given = given_open(given, self._means.seal, project, front)
         if any(isinstance(entry.item, ItemReference) for entry in given):
             given = await self._resolved(project, given, history)
         new = merged(history, given)
         check_pairs([*history, *new])
-        offers, tools, warnings = await self._offers(request)
-        offers, choice = chosen(request.tool_choice, offers, request.tools)
         now = int(self._clock.now())
+        status = "queued" if request.background else "in_progress"
+        response = echo(request, id=response_id, created_at=now, status=status, model=served.card.id)
+        turn = await self._turn(Accepted(project, request, response, new), served, history)
+        return turn if whole else await _fitted(turn)
+
+    async def look(self, project: str, request: CreateResponse) -> Turn:
+        """As `turn`, for what starts nothing: a context of any length is taken as it is."""
+        return await self.turn(project, request, "", whole=True)
+
+    async def again(self, accepted: Accepted) -> Turn:
+        """The turn of a run that was accepted before; what it builds on is looked up as it is now."""
+        served = await self._served(accepted.request)
+        history = await self._history(accepted.project, accepted.request, None)
+        return await _fitted(await self._turn(accepted, served, history))
+
+    async def _served(self, request: CreateResponse) -> Served:
+        try:
+            return await self._catalog.resolve(request.model)
+        except UnknownModelError as error:
+            raise InvalidRequestError(error.message, param="model", code="model_not_found") from None
+
+    async def _turn(self, accepted: Accepted, served: Served, history: Sequence[Entry]) -> Turn:
+        request = accepted.request
+        history = known_open(history, self._means.seal, accepted.project, request)
+        configs = declared(request.tools, [*history, *accepted.input])
+        offers, tools, warnings = await self._offers(request, configs)
+        offers, choice = chosen(request.tool_choice, offers, configs)
+        new = known_open(accepted.input, self._means.seal, accepted.project, request)
         return Turn(
-            project=project,
+            project=accepted.project,
             request=request,
-            response=echo(request, id=response_id, created_at=now, status="in_progress", model=served.card.id),
+            response=accepted.response,
             served=served,
             history=history,
             input=new,
@@ -81,6 +169,9 @@ class Intake:
             tool_choice=choice,
             tools=tools,
             warnings=warnings,
+            context=current((*history, *new)),
+            bounds=bounds_of(request, served.traits.window, forced=triggered(request.input)),
+            fitter=Fitter(self._means, accepted.project, served.name, served.traits.dialect),
         )
 
     async def _history(self, project: str, request: CreateResponse, memory: Memory | None) -> Sequence[Entry]:
@@ -127,53 +218,72 @@ class Intake:
         return tuple(resolved)
 
     async def _offers(
-        self, request: CreateResponse
+        self, request: CreateResponse, configs: Sequence[ToolConfig]
     ) -> tuple[list[Offer], dict[int, tuple[Tool, ToolConfig]], tuple[str, ...]]:
         """The functions the model is shown; a declaration that cannot be served is left out and said, unless the
-        request forces it."""
-        offers: list[Offer] = []
+        request forces it. `configs` are the request's own tools and those that its context adds."""
+        own: list[Offer] = []
+        added: list[Offer] = []
         tools: dict[int, tuple[Tool, ToolConfig]] = {}
         warnings: list[str] = []
-        for place, config in enumerate(request.tools):
+        for place, config in enumerate(configs):
             kind = tool_type(config)
-            tool = self._tools.get(kind)
-            if tool is None:
+            at = f"tools[{place}]" if place < len(request.tools) else "input"
+            try:
+                tool = self._tool(kind)
+                offers = await tool.offers(config, place)
+            except UnservedError as error:
                 if isinstance(request.tool_choice, NamedChoice) and request.tool_choice.type == kind:
-                    raise InvalidRequestError(
-                        f"Tools of type '{kind}' are not served here.",
-                        param=f"tools[{place}].type",
-                        code="unsupported_value",
-                    )
-                warnings.append(f"tools[{place}] of type '{kind}' is not served and was ignored")
+                    raise InvalidRequestError(str(error), param=f"{at}.type", code="unsupported_value") from None
+                warnings.append(f"{at} was ignored: {error}")
                 continue
             tools[place] = (tool, config)
-            for offer in await tool.offers(config, place):
-                if any(known.name == offer.name for known in offers):
-                    raise InvalidRequestError(
-                        f"Two tools are named '{offer.name}'.", param=f"tools[{place}]", code="invalid_value"
-                    )
-                offers.append(offer)
-        return offers, tools, tuple(warnings)
+            if place >= len(request.tools):
+                added += offers
+                continue
+            for offer in offers:
+                if any(known.name == offer.name for known in own):
+                    raise InvalidRequestError(f"Two tools are named '{offer.name}'.", param=at, code="invalid_value")
+                own.append(offer)
+        return combined(own, added), tools, tuple(warnings)
+
+    def _tool(self, kind: str) -> Tool:
+        tool = self._tools.get(kind)
+        if tool is None:
+            raise UnservedError(f"Tools of type '{kind}' are not served here.")
+        return tool
+
+
+async def _fitted(turn: Turn) -> Turn:
+    """The turn with a context that the model can take, where its window is known. What is dropped is said; where
+    nothing may be dropped, that is the client's to know before anything is started."""
+    bounds, window = turn.bounds, turn.bounds.window
+    if bounds.forced and all(entry.item is None for entry in turn.context):
+        raise InvalidRequestError("There is nothing to compact.", param="input", code="invalid_value")
+    if window is None or bounds.forced or (bounds.threshold or window) < window:
+        return turn
+    wanted = turn.generation()
+    if weight(wanted) <= window:
+        return turn
+    found = await turn.fitter.measure(Measure(wanted))
+    over = excess(wanted, found.tokens, window)
+    if over <= 0:
+        return turn
+    kept, gone = without(grouped(turn.context), found.sizes, over) if bounds.truncate else (turn.context, 0)
+    if not gone:
+        raise InvalidRequestError(
+            f"The input has {found.tokens} tokens, which is more than the {window} that the model takes.",
+            param="input",
+            code="context_length_exceeded",
+        )
+    return msgspec.structs.replace(turn, context=kept, warnings=(*turn.warnings, truncated(gone)))
 
 
 def _refuse_unserved(request: CreateResponse) -> None:
     """Never answer 200 for what was not done."""
-    for name, asked in (
-        ("background", request.background),
-        ("context_management", bool(request.context_management)),
-        ("moderation", request.moderation is not None),
-    ):
-        if asked:
-            raise InvalidRequestError(
-                f"Unsupported parameter: '{name}' is not supported by this server yet.",
-                param=name,
-                code="unsupported_parameter",
-            )
-    if any(isinstance(item, CompactionTrigger) for item in request.input):
+    if request.moderation is not None:
         raise InvalidRequestError(
-            "Items of type 'compaction_trigger' are not supported by this server yet.",
-            param="input",
-            code="unsupported_value",
+            "Unsupported parameter: 'moderation' is not supported by this server yet.",
+            param="moderation",
+            code="unsupported_parameter",
         )
-    if request.prompt is not None:
-        raise NotFoundError(f"Prompt with id '{request.prompt.id}' not found.", param="prompt")

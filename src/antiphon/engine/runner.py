@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator
+from typing import Literal
 
 import msgspec
+from msgspec import UnsetType
 
-from antiphon.core.effects import Broken
+from antiphon.core.fitting import Bounds
 from antiphon.core.limits import Limits
-from antiphon.core.run import Plan, Run
-from antiphon.engine.catalog import Catalog
+from antiphon.core.pruning import truncated
+from antiphon.core.run import Run
+from antiphon.core.status import RESPONSE, final
+from antiphon.engine.background import Background, Queued
+from antiphon.engine.course import course
 from antiphon.engine.driver import Driver
+from antiphon.engine.fitter import Speaker
 from antiphon.engine.intake import Intake, Memory, Turn
 from antiphon.engine.journal import Journal
+from antiphon.engine.warmup import Silence
 from antiphon.ports.clock import Clock
-from antiphon.ports.store import Finished, PageQuery, Slice, Store
-from antiphon.ports.tool import Tool
+from antiphon.ports.storage import Storage
+from antiphon.ports.store import Finished, PageQuery, Slice
 from antiphon.wire.errors import (
-    AntiphonError,
     InvalidRequestError,
     NotFoundError,
     OverloadedError,
@@ -45,11 +51,13 @@ class _Live(msgspec.Struct):
     driver: Driver
     journal: Journal
     task: asyncio.Task[None] | None = None
-    ending: bool = False
+    phase: Literal["starting", "running", "ending"] = "starting"
+    stopped: bool = False
 
     def stop(self) -> None:
-        """Cancel the run, unless it is already being stored."""
-        if self.task is not None and not self.ending:
+        """Cancel the run, unless it is already being stored; one that has not begun finds `stopped`."""
+        self.stopped = True
+        if self.task is not None and self.phase == "running":
             self.task.cancel()
 
 
@@ -57,35 +65,55 @@ class Runner:
     """The runs of this process, over one store."""
 
     def __init__(
-        self, *, store: Store, clock: Clock, catalog: Catalog, tools: Mapping[str, Tool], limits: Limits | None = None
+        self,
+        *,
+        store: Storage,
+        clock: Clock,
+        intake: Intake,
+        limits: Limits | None = None,
+        retention: float | None = None,
     ) -> None:
+        """`retention`: seconds that stored responses are kept; None: for ever."""
         self._store = store
         self._clock = clock
         self._limits = limits or Limits()
-        self._intake = Intake(store=store, clock=clock, catalog=catalog, tools=tools)
+        self._intake = intake
+        self._retention = retention
+        self._background = Background(
+            store=store, clock=clock, intake=self._intake, limits=self._limits, retention=retention
+        )
         self._live: dict[str, _Live] = {}
         self._starting: dict[str, int] = {}
         self._renewal: asyncio.Task[None] | None = None
         self._draining = False
 
+    def open(self) -> None:
+        """Drive background runs from now on, those of processes that died among them."""
+        self._background.open()
+
     # starting
 
-    async def start(self, project: str, request: CreateResponse, /, memory: Memory | None = None) -> Journal:
+    async def start(
+        self, project: str, request: CreateResponse, /, memory: Memory | None = None, *, generate: bool = True
+    ) -> Journal | Queued:
         """Check the request against what is stored and served, and start its run. Raises before anything is started;
-        afterwards everything that happens is told by the journal. `memory` knows chains that are not stored."""
+        afterwards everything that happens is told by the journal. `memory` knows chains that are not stored; without
+        `generate` the response holds its input and has no output."""
         self._admit(project)
         response_id = self._clock.id("resp_")
         locked = await self._lock(project, request, response_id)
         self._starting[project] = self._starting.get(project, 0) + 1
         try:
             turn = await self._intake.turn(project, request, response_id, memory)
+            if request.background:
+                return await self._background.queue(turn)
         except BaseException:
             if locked:
                 await self._unlock(project, locked, response_id)
             raise
         finally:
             self._started(project)
-        return self._launch(turn)
+        return self._launch(turn, turn.served.model if generate else Silence())
 
     def _started(self, project: str) -> None:
         left = self._starting.pop(project) - 1
@@ -107,7 +135,9 @@ class Runner:
         if request.conversation is None:
             return None
         conversation_id = request.conversation.id
-        until = self._clock.now() + LOCK_SECONDS
+        # a background run may wait for its turn, here or elsewhere: its lock ends with it
+        patience = self._limits.background_seconds if request.background else LOCK_SECONDS
+        until = self._clock.now() + patience
         taken = await self._store.lock_conversation(project, conversation_id, owner, until)
         if taken is None:
             raise NotFoundError(f"Conversation with id '{conversation_id}' not found.", param="conversation")
@@ -121,16 +151,10 @@ class Runner:
             self._renewal = asyncio.ensure_future(self._renew())
         return conversation_id
 
-    def _launch(self, turn: Turn) -> Journal:
-        plan = Plan(
-            request=turn.request,
-            response=turn.response,
-            model=turn.served.name,
-            context=(*turn.history, *turn.input),
-            offers=turn.offers,
-            tool_choice=turn.tool_choice,
-            limits=self._limits,
-        )
+    def _launch(self, turn: Turn, speaker: Speaker) -> Journal:
+        plan = turn.plan(turn.response, self._limits)
+        if isinstance(speaker, Silence):
+            plan = msgspec.structs.replace(plan, bounds=Bounds())  # nobody is there to compact
         run = Run(plan, self._clock.id, self._clock.now)
         journal = Journal(
             turn.response.id,
@@ -139,7 +163,7 @@ class Runner:
             on_abandon=lambda: live.stop(),  # noqa: PLW0108 - the run is made below
             warnings=turn.warnings,
         )
-        live = _Live(turn, run, Driver(turn.served.model, turn.tools), journal)
+        live = _Live(turn, run, Driver(speaker, turn.tools, turn.fitter), journal)
         self._live[turn.response.id] = live
         live.task = asyncio.ensure_future(self._go(live))
         return journal
@@ -149,22 +173,15 @@ class Runner:
     async def _go(self, live: _Live) -> None:
         run, journal = live.run, live.journal
         try:
-            try:
-                async with asyncio.timeout(self._limits.run_seconds):
-                    last = await live.driver.drive(run, journal)
-            except TimeoutError:
-                words = f"The run took longer than {self._limits.run_seconds:g} seconds."
-                last = run.receive([Broken(ResponseError(code="server_error", message=words))])
-            except asyncio.CancelledError:
-                last = run.cancel()
-            except Exception as error:
-                LOGGER.exception("run %s broke", journal.response_id)
-                words = error.message if isinstance(error, AntiphonError) else "The server had an error."
-                last = run.receive([Broken(ResponseError(code="server_error", message=words))])
-            live.ending = True
+            live.phase = "running"
+            stopped = live.stopped
+            last = run.cancel() if stopped else await course(live.driver, run, journal, self._limits.run_seconds)
+            live.phase = "ending"
             response, last = await self._stored(live, last)
             journal.append(last)
-            journal.context = (*run.plan.context, *run.output)
+            journal.context = (*live.turn.history, *live.turn.input, *run.output)
+            if run.dropped:
+                journal.warnings = (*journal.warnings, truncated(run.dropped))
             failure = live.driver.failure
             journal.end(failure if failure is not None and not response.output else response)
         finally:
@@ -177,9 +194,9 @@ class Runner:
         try:
             if turn.request.store:
                 appended = response.status in {"completed", "incomplete"}
-                await self._store.save_response(
-                    turn.project, Finished(response, turn.input, live.run.output, conversation_id, append=appended)
-                )
+                expires_at = None if self._retention is None else self._clock.now() + self._retention
+                finished = Finished(response, turn.input, live.run.output, conversation_id, appended, expires_at)
+                await self._store.save_response(turn.project, finished)
             elif conversation_id is not None:
                 await self._store.lock_conversation(turn.project, conversation_id, response.id, 0.0)
         except StoreError as error:
@@ -202,7 +219,7 @@ class Runner:
             until = self._clock.now() + LOCK_SECONDS
             for live in list(self._live.values()):
                 conversation = live.turn.request.conversation
-                if conversation is None or live.ending:
+                if conversation is None or live.phase == "ending":
                     continue
                 owner = live.journal.response_id
                 try:
@@ -229,17 +246,33 @@ class Runner:
         if live is not None and live.task is not None:
             live.stop()
             await asyncio.wait([live.task])
+        elif (held := await self._store.response(project, response_id)) is not None and held.background:
+            await self._background.release(project, response_id)
+            if not isinstance(held.conversation, UnsetType) and not final(RESPONSE, held.status):
+                await self._unlock(project, held.conversation.id, response_id)
         if not await self._store.delete_response(project, response_id):
             raise _not_found(response_id)
 
     async def cancel(self, project: str, response_id: str, /) -> Response:
-        """Cancel a background response."""
+        """Cancel a background response; one that has ended is given back as it is."""
         response = await self.retrieve(project, response_id)
         if not response.background:
             raise InvalidRequestError(
                 "Responses can only be cancelled if they were created with background=true.", param="response_id"
             )
-        return response
+        return response if final(RESPONSE, response.status) else await self._background.cancel(project, response)
+
+    async def follow(self, project: str, response_id: str, after: int, /) -> AsyncGenerator[bytes]:
+        """The events of a background response behind the number `after`, to its end; InvalidRequestError unless it was
+        created to be streamed."""
+        if not (await self.retrieve(project, response_id)).background or (
+            await self._store.batches(project, response_id, after) is None
+        ):
+            raise InvalidRequestError(
+                "Only responses that were created with background=true and stream=true can be streamed again.",
+                param="stream",
+            )
+        return self._background.follow(project, response_id, after)
 
     async def input_items(self, project: str, response_id: str, page: PageQuery, /) -> Slice:
         """A page of the full resolved input."""
@@ -249,17 +282,18 @@ class Runner:
         return found
 
     async def drain(self, seconds: float, /) -> None:
-        """Take no new runs, give the live ones so long to end, then cancel and store them."""
+        """Take no new runs, give the live ones so long to end, then cancel and store them. Background runs are let go:
+        the next process takes them up."""
         self._draining = True
         if self._renewal is not None:
             self._renewal.cancel()
         tasks = [live.task for live in self._live.values() if live.task is not None]
-        if not tasks:
-            return
-        await asyncio.wait(tasks, timeout=seconds)
-        for live in list(self._live.values()):
-            live.stop()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+            for live in list(self._live.values()):
+                live.stop()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.close()
 
     def _of(self, project: str, response_id: str) -> _Live | None:
         """The live run, when it is this project's and will be stored."""

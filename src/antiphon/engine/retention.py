@@ -1,0 +1,61 @@
+"""Retention: what has expired is deleted, every few minutes while the server runs.
+
+Between its time and the next sweep an expired object can still be read. Every process sweeps; the store makes sure that
+each row goes once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final, Protocol
+
+from antiphon.ports.clock import Clock
+from antiphon.wire.errors import StoreError
+
+LOGGER: Final = logging.getLogger(__name__)
+
+
+class Expiring(Protocol):
+    """What holds things that expire."""
+
+    async def expire(self, now: float, /) -> int:
+        """Delete some or all that has expired; how many, 0 when there is nothing left."""
+        ...
+
+
+class Retention:
+    """Sweeps one store every `seconds`, beginning with `open`."""
+
+    def __init__(self, *, store: Expiring, clock: Clock, seconds: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._seconds = seconds
+        self._task: asyncio.Task[None] | None = None
+
+    def open(self) -> None:
+        """Sweep from now on."""
+        self._task = asyncio.create_task(self._go())
+
+    async def close(self) -> None:
+        """Stop; what is being deleted at the moment is deleted or stays, never half."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def sweep(self) -> int:
+        """Delete what has expired by now, a call of the store at a time; how many. Raises StoreError."""
+        now, swept = self._clock.now(), 0
+        while deleted := await self._store.expire(now):
+            swept += deleted
+            await asyncio.sleep(0)  # others write in between
+        return swept
+
+    async def _go(self) -> None:
+        while True:
+            try:
+                if swept := await self.sweep():
+                    LOGGER.info("%d objects had expired and were deleted", swept)
+            except StoreError as error:
+                LOGGER.warning("what has expired could not be deleted: %s", error.message)
+            await asyncio.sleep(self._seconds)
