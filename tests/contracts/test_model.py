@@ -14,6 +14,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from antiphon.adapters.clock import SeededClock
 from antiphon.adapters.models.openai_chat import ChatEndpoint
+from antiphon.adapters.models.openai_responses import ResponsesEndpoint
 from antiphon.adapters.models.scripted import Fails, Says, Script, Step
 from antiphon.adapters.parts import Parts
 from antiphon.adapters.registry import adapter, kinds
@@ -27,6 +28,7 @@ from antiphon.wire.errors import AntiphonError, ModelError
 from antiphon.wire.items import Message
 from antiphon.wire.models import Model as ModelCard
 from antiphon.wire.responses import CreateResponse
+from tests.native import spoken
 from tests.upstream import Upstream, refusal, speech
 
 DEADLINE = 5.0
@@ -47,9 +49,11 @@ async def make(kind: str, upstream: Upstream, tmp_path: Path) -> AsyncGenerator[
 
     def make(*, failing: bool = False) -> Model:
         acts = (Fails(message="It failed."),) if failing else (Says(("The sky ", "is blue.")),)
-        upstream.default = refusal(500, {}) if failing else speech("The sky ", "is blue.")
+        said = (spoken if kind == "openai_responses" else speech)("The sky ", "is blue.")
+        upstream.default = refusal(500, {}) if failing else said
         configs: dict[str, Any] = {
             "openai_chat": ChatEndpoint(base_url=upstream.url, models=("m",), retries=Retries(count=0)),
+            "openai_responses": ResponsesEndpoint(base_url=upstream.url, models=("m",), retries=Retries(count=0)),
             "scripted": Script((Step(acts, repeat=True),), ("m",)),
         }
         parts = Parts(name=kind, clock=SeededClock(), folder=tmp_path)

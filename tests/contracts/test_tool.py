@@ -13,18 +13,42 @@ import pytest
 from antiphon.adapters.clock import SeededClock
 from antiphon.adapters.parts import Parts
 from antiphon.adapters.registry import adapter, kinds
-from antiphon.core.effects import Call, Offer
+from antiphon.core.effects import Call, Offer, Place
 from antiphon.ports.search import SearchError, SearchHit, SearchQuery
 from antiphon.ports.tool import Tool
 from antiphon.wire.codec import builtins
-from antiphon.wire.tools import FunctionTool, WebSearchTool
+from antiphon.wire.tools import (
+    ApplyPatchTool,
+    ComputerTool,
+    CustomTool,
+    FunctionTool,
+    LocalShellTool,
+    NamespaceTool,
+    ShellTool,
+    ToolSearchTool,
+    WebSearchTool,
+)
 from antiphon.wire.tools import Tool as ToolConfig
 
 DEADLINE = 5.0
 CONFIGS: dict[str, ToolConfig] = {
     "function": FunctionTool(name="f", description="does it", parameters={"type": "object", "properties": {}}),
     "web_search": WebSearchTool(),
+    "custom": CustomTool(name="c", description="takes text"),
+    "namespace": NamespaceTool(name="space", tools=(FunctionTool(name="f"), CustomTool(name="c"))),
+    "tool_search": ToolSearchTool(execution="client"),
+    "local_shell": LocalShellTool(),
+    "shell": ShellTool(environment={"type": "local"}),
+    "apply_patch": ApplyPatchTool(),
+    "computer": ComputerTool(),
 }
+GOOD: dict[str, str] = {
+    "local_shell": '{"command": ["ls", "-l"]}',
+    "shell": '{"commands": ["ls", "pwd"]}',
+    "apply_patch": '{"type": "delete_file", "path": "a.txt"}',
+    "computer": '{"actions": [{"type": "screenshot"}]}',
+}
+"""Arguments that the kind takes; any object where there are none here."""
 JUNK = [
     "",
     "{",
@@ -126,6 +150,43 @@ async def test_a_receipt_opens_and_closes_an_item_with_its_id(tool: Tool, kind: 
     assert [item["status"] for item in shown] == ["in_progress", "completed", "failed"]
     assert receipt.prefix.endswith("_")
     assert msgspec.json.encode(shown)
+
+
+async def test_what_the_client_runs_opens_and_closes_an_item_with_its_id(tool: Tool, kind: str) -> None:
+    arguments = GOOD.get(kind, '{"input": "x"}')
+    for offer in await tool.offers(CONFIGS[kind], 0):
+        if offer.form is None:
+            continue
+        assert offer.form.prefix.endswith("_")
+        assert offer.form.fault(arguments) is None
+        draft = offer.form.draft(Place("item_1", "call_1", 4))
+        opened = draft.opened("" if offer.form.streams else arguments)
+        events = [*draft.write([arguments[:5], arguments[5:]])]
+        last, closed = draft.closed(arguments, whole=True)
+        shown = [builtins(opened), builtins(closed)]
+        assert [item["id"] for item in shown] == ["item_1", "item_1"]
+        assert [item["call_id"] for item in shown] == ["call_1", "call_1"]
+        assert [item["status"] for item in shown] == ["in_progress", "completed"]
+        assert shown[0]["type"] == shown[1]["type"]
+        assert {builtins(event)["output_index"] for event in (*events, *last)} <= {4}
+
+
+@pytest.mark.parametrize("arguments", JUNK)
+async def test_junk_is_a_fault_in_words_or_shown_as_it_is(tool: Tool, kind: str, arguments: str) -> None:
+    for offer in await tool.offers(CONFIGS[kind], 0):
+        if offer.form is None:
+            continue
+        if (fault := offer.form.fault(arguments)) is not None:
+            assert not offer.form.streams
+            assert fault.endswith(".")
+            assert len(fault) < 300
+            continue
+        draft = offer.form.draft(Place("item_1", "call_1", 0))
+        item = builtins(draft.opened(arguments))
+        draft.write([arguments])
+        assert (
+            builtins(draft.closed(arguments.encode("utf-8", "replace").decode(), whole=True)[1])["type"] == item["type"]
+        )
 
 
 async def test_the_search_is_stopped_when_its_call_is_cancelled(shelf: Shelf, tmp_path: Path) -> None:

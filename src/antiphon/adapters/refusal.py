@@ -30,6 +30,16 @@ _TOO_LONG: Final = re.compile(
     re.IGNORECASE,
 )
 _TOO_LONG_CODES: Final = {"context_length_exceeded", "exceed_context_size_error"}
+_STATUSES: Final = {
+    "rate_limit_exceeded": 429,
+    "too_many_requests": 429,
+    "insufficient_quota": 429,
+    "invalid_request_error": 400,
+    "invalid_request": 400,
+    "invalid_prompt": 400,
+    "invalid_encrypted_content": 400,
+    "bio_policy": 400,
+}
 _WRONG_REQUEST: Final = {400, 413, 422}
 _DENIED: Final = {401, 403}
 _TIMED_OUT: Final = {408, 504, 524}
@@ -47,6 +57,8 @@ class Refusal(msgspec.Struct, frozen=True):
     body: bytes = b""
     retry_after: float | None = None
     secrets: Sequence[str] = ()
+    input: str = "messages"
+    """What the request calls that which may be too long."""
 
     def error(self) -> AntiphonError:
         """The error that the client is told; `param` is a name of the chat completions API."""
@@ -54,7 +66,7 @@ class Refusal(msgspec.Struct, frozen=True):
         status = self.status
         if report.code in _TOO_LONG_CODES or (status in _WRONG_REQUEST and _TOO_LONG.search(report.message)):
             words = report.message or "The input is longer than the model's context."
-            return InvalidRequestError(self._cleaned(words), param="messages", code="context_length_exceeded")
+            return InvalidRequestError(self._cleaned(words), param=self.input, code="context_length_exceeded")
         if status in _WRONG_REQUEST:
             words = self._cleaned(report.message) or f"The model `{self.model}` did not accept the request."
             return InvalidRequestError(words, param=report.param, code=report.code)
@@ -80,14 +92,26 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 def reported(refusal: Refusal, report: object) -> AntiphonError:
-    """The error for an error object inside a 200 answer; its numeric code counts as the status."""
-    code = cast("dict[str, Any]", report).get("code") if isinstance(report, dict) else None
-    status = code if isinstance(code, int) and 400 <= code < 600 else 500
+    """The error for an error object inside a 200 answer; a numeric code counts as the status, a word for the one that
+    it would have had."""
+    fields = cast("dict[str, Any]", report) if isinstance(report, dict) else {}
+    code = fields.get("code")
+    if isinstance(code, int):
+        status = code if 400 <= code < 600 else 500
+    else:
+        status = _status(code) or _status(fields.get("type")) or 500
     body = msgspec.json.encode({"error": report})
     error = msgspec.structs.replace(refusal, status=status, body=body).error()
     if isinstance(error, ModelError):
         return type(error)(f"The model endpoint '{refusal.endpoint}' reported an error while it answered.")
     return error
+
+
+def _status(word: object) -> int | None:
+    """The status that goes with an error's code or type; None: the word tells none."""
+    if not isinstance(word, str):
+        return None
+    return 400 if "image" in word else _STATUSES.get(word)
 
 
 class _Report(msgspec.Struct):

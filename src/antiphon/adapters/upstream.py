@@ -21,6 +21,8 @@ MAX_DOCUMENT: Final = 64 * 1024 * 1024
 _MAX_REFUSAL: Final = 64 * 1024
 _SETTLE_SECONDS: Final = 0.5
 _AGAIN: Final = {502, 503}
+_INPUTS: Final = {"embeddings": "input", "completions": "prompt"}
+"""What the endpoints that read no messages call their input."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,11 +67,12 @@ class Upstream:
         self.endpoint = endpoint
         self._base = URL(endpoint.base_url)
         self._session: aiohttp.ClientSession | None = None
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: dict[asyncio.Task[None], aiohttp.ClientResponse] = {}
 
     async def post(self, path: str, body: bytes, *, model: str) -> Answer:
         """POST the JSON body; the answer, whose status is 200. Raises what the endpoint refused."""
-        return await self._ask("POST", path, body, self.refusal(model))
+        refusal = msgspec.structs.replace(self.refusal(model), input=_INPUTS.get(path, "messages"))
+        return await self._ask("POST", path, body, refusal)
 
     async def get(self, path: str) -> bytes:
         """GET the whole document within `timeouts.models` seconds; not retried."""
@@ -93,8 +96,9 @@ class Upstream:
 
     async def close(self) -> None:
         """Close all connections."""
-        for task in self._settling:
+        for task, response in self._settling.items():
             task.cancel()
+            response.close()
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -102,8 +106,8 @@ class Upstream:
     def settle(self, response: aiohttp.ClientResponse) -> None:
         """Read the end of an answer that is whole, so that its connection can be used again."""
         task = asyncio.create_task(_settled(response))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+        self._settling[task] = response
+        task.add_done_callback(self._settling.pop)
 
     async def _ask(self, method: str, path: str, body: bytes, refusal: Refusal) -> Answer:
         retries = self.endpoint.retries

@@ -14,9 +14,12 @@ from antiphon.core.completion import Chunks, Head, completion
 from antiphon.core.deltas import Delta
 from antiphon.core.dialect import Dialect
 from antiphon.core.effects import Generate
+from antiphon.ports.model import unserved
 from antiphon.replay import matching
 from antiphon.replay.recordings import Answer, Failure, RecordingError, Recordings
 from antiphon.wire.chat import ChatRequest
+from antiphon.wire.completions import CompletionRequest
+from antiphon.wire.embeddings import EmbeddingsRequest
 from antiphon.wire.errors import (
     AntiphonError,
     InvalidRequestError,
@@ -73,6 +76,18 @@ class ReplayModel:
         answer = await self._answer({**request.body, "model": request.model}, request.model)
         for document in answer.documents if answer.streamed == request.stream else _turned(answer):
             yield [document]
+
+    def complete(self, request: CompletionRequest, /) -> AsyncGenerator[Sequence[bytes]]:
+        """Completions of this older kind are not recorded."""
+        raise unserved(request.model, "completions")
+
+    async def embed(self, request: EmbeddingsRequest, /) -> bytes:
+        """The recorded vectors."""
+        asked = matching.embeddings({**request.body, "model": request.model})
+        answer = await asyncio.to_thread(self._recordings.answer, asked)
+        if answer.failure is not None:
+            raise error_of(answer.failure, request.model)
+        return answer.documents[0]
 
     async def close(self) -> None:
         """Nothing is held."""

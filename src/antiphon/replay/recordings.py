@@ -106,7 +106,7 @@ class Recordings:
         self._served: dict[tuple[Path, ...], int] = {}  # how often each choice of recordings was asked for
 
     def models(self) -> tuple[str, ...]:
-        """The models whose chat completions were recorded, by name."""
+        """The models whose answers were recorded, by name."""
         self._indexed()
         return tuple(sorted(self._models))
 
@@ -149,7 +149,7 @@ class Recordings:
                 if head.request.endpoint == "/v1/models":
                     self._listed.append(path)
                 continue
-            if asked.port == "chat":
+            if asked.port != "tool":
                 self._models[str(asked.form["model"])] = None
             index.setdefault(asked.key, []).append(Recording(path, head.test_id or "", asked.hints))
         return index

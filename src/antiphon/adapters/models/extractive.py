@@ -24,8 +24,11 @@ from antiphon.core.extraction import instance
 from antiphon.core.reading import view
 from antiphon.core.usage import counted, estimate
 from antiphon.ports.clock import Clock
+from antiphon.ports.model import unserved
 from antiphon.wire.chat import ChatRequest
 from antiphon.wire.codec import encode
+from antiphon.wire.completions import CompletionRequest
+from antiphon.wire.embeddings import EmbeddingsRequest
 from antiphon.wire.models import Model as ModelCard
 from antiphon.wire.responses import JsonObjectFormat, JsonSchemaFormat
 
@@ -66,6 +69,14 @@ class Extractive:
     def relay(self, request: ChatRequest, /) -> AsyncGenerator[Sequence[bytes]]:
         """The same as a chat completion."""
         return relayed(self.stream, request, self._clock)
+
+    def complete(self, request: CompletionRequest, /) -> AsyncGenerator[Sequence[bytes]]:
+        """Not served."""
+        raise unserved(request.model, "completions")
+
+    async def embed(self, request: EmbeddingsRequest, /) -> bytes:
+        """Not served."""
+        raise unserved(request.model, "embeddings")
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -17,9 +17,12 @@ from antiphon.adapters.relay import relayed
 from antiphon.core.deltas import CallDelta, Delta, ReasoningDelta, RefusalDelta, StepEnded, TextDelta
 from antiphon.core.effects import Generate
 from antiphon.ports.clock import Clock
+from antiphon.ports.model import unserved
 from antiphon.wire.chat import ChatRequest
 from antiphon.wire.codec import encode
+from antiphon.wire.completions import CompletionRequest
 from antiphon.wire.content import InputText, LogProb
+from antiphon.wire.embeddings import EmbeddingsRequest
 from antiphon.wire.errors import (
     AntiphonError,
     InvalidRequestError,
@@ -183,6 +186,14 @@ class Scripted:
     def relay(self, request: ChatRequest, /) -> AsyncGenerator[Sequence[bytes]]:
         """Perform the next step as a chat completion."""
         return relayed(self.stream, request, self._clock)
+
+    def complete(self, request: CompletionRequest, /) -> AsyncGenerator[Sequence[bytes]]:
+        """Not served."""
+        raise unserved(request.model, "completions")
+
+    async def embed(self, request: EmbeddingsRequest, /) -> bytes:
+        """Not served."""
+        raise unserved(request.model, "embeddings")
 
     async def close(self) -> None:
         """Nothing to release."""
