@@ -15,11 +15,14 @@ from openai import AsyncOpenAI
 
 from antiphon.adapters.clock import SystemClock
 from antiphon.adapters.stores.memory import MemoryStore
+from antiphon.engine.completions import Completions
 from antiphon.engine.conversations import Conversations
+from antiphon.engine.prompts import Prompts
 from antiphon.http.app import build
 from antiphon.http.services import HttpLimits, Services
-from antiphon.ports.store import Store
-from tests.http.stubs import StubCatalog, StubModel, StubRunner
+from antiphon.ports.idempotency import Idempotency
+from antiphon.ports.storage import Storage
+from tests.http.stubs import StubCatalog, StubContexts, StubModel, StubRunner
 
 DEADLINE = 10.0
 
@@ -32,7 +35,8 @@ class Parts:
     model: StubModel = field(default_factory=StubModel)
     catalog: StubCatalog | None = None
     limits: HttpLimits = field(default_factory=HttpLimits)
-    store: Store | None = None
+    store: Storage | None = None
+    keys: Idempotency | None = None
 
 
 @dataclass
@@ -125,9 +129,13 @@ async def serving(parts: Parts | None = None) -> AsyncGenerator[Server]:
         runner=parts.runner,
         catalog=parts.catalog,
         conversations=Conversations(store, clock),
+        completions=Completions(store, clock),
+        prompts=Prompts(store, clock),
         store=store,
         clock=clock,
         limits=parts.limits,
+        contexts=StubContexts(),
+        idempotency=parts.keys or store,
     )
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(

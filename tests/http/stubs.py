@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from antiphon.core.deltas import Delta
-from antiphon.core.effects import Generate
+from antiphon.core.effects import Entry, Generate
 from antiphon.engine.catalog import Served, UnknownModelError
+from antiphon.engine.intake import Memory
 from antiphon.ports.store import PageQuery, Slice
 from antiphon.wire.chat import ChatRequest
+from antiphon.wire.compact import CompactedResponse, CompactRequest, CountRequest, InputTokens
+from antiphon.wire.completions import CompletionRequest
 from antiphon.wire.content import InputText, OutputText
-from antiphon.wire.errors import AntiphonError, NotFoundError
+from antiphon.wire.embeddings import EmbeddingsRequest
+from antiphon.wire.errors import AntiphonError, InvalidRequestError, NotFoundError
 from antiphon.wire.events import Completed, Created, Event
 from antiphon.wire.frames import encode_frames
 from antiphon.wire.items import Message, WebSearchCall
 from antiphon.wire.models import Model as Card
-from antiphon.wire.responses import CreateResponse, Response
+from antiphon.wire.responses import CreateResponse, Response, Usage
 
 ANSWER = Message(id="msg_1", role="assistant", content=(OutputText(text="Hello."),))
 SEARCH = WebSearchCall(
@@ -40,6 +45,7 @@ class StubJournal:
     def __init__(self, *batches: bytes, outcome: Response | AntiphonError = DONE, warnings: Sequence[str] = ()) -> None:
         self.response_id = DONE.id
         self.warnings = tuple(warnings)
+        self.context: Sequence[Entry] = ()
         self.batches = batches
         self.outcome = outcome
         self.over = asyncio.Event()
@@ -72,7 +78,9 @@ class StubRunner:
         self.started: list[CreateResponse] = []
         self.pages: list[PageQuery] = []
 
-    async def start(self, project: str, request: CreateResponse, /) -> StubJournal:
+    async def start(
+        self, project: str, request: CreateResponse, /, memory: Memory | None = None, *, generate: bool = True
+    ) -> StubJournal:
         assert project == "default"
         self.started.append(request)
         if self.refusal is not None:
@@ -92,6 +100,10 @@ class StubRunner:
     async def cancel(self, project: str, response_id: str, /) -> Response:
         return await self.retrieve(project, response_id)
 
+    async def follow(self, project: str, response_id: str, after: int, /) -> AsyncGenerator[bytes]:
+        await self.retrieve(project, response_id)
+        raise InvalidRequestError("It was not created to be streamed.", param="stream")
+
     async def input_items(self, project: str, response_id: str, page: PageQuery, /) -> Slice:
         await self.retrieve(project, response_id)
         self.pages.append(page)
@@ -104,7 +116,7 @@ class StubModel:
     def __init__(self, *batches: Sequence[bytes] | AntiphonError, ends: bool = True) -> None:
         self.batches = batches
         self.ends = ends
-        self.asked: list[ChatRequest] = []
+        self.asked: list[ChatRequest | CompletionRequest | EmbeddingsRequest] = []
         self.closed = asyncio.Event()
 
     async def models(self) -> Sequence[Card]:
@@ -116,6 +128,22 @@ class StubModel:
 
     async def relay(self, request: ChatRequest, /) -> AsyncGenerator[Sequence[bytes]]:
         self.asked.append(request)
+        async with aclosing(self._batches()) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def complete(self, request: CompletionRequest, /) -> AsyncGenerator[Sequence[bytes]]:
+        self.asked.append(request)
+        async with aclosing(self._batches()) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def embed(self, request: EmbeddingsRequest, /) -> bytes:
+        self.asked.append(request)
+        async with aclosing(self._batches()) as batches:
+            return (await anext(batches))[0]
+
+    async def _batches(self) -> AsyncGenerator[Sequence[bytes]]:
         try:
             for batch in self.batches:
                 if isinstance(batch, AntiphonError):
@@ -146,6 +174,17 @@ class StubCatalog:
         if self.failure is not None:
             raise self.failure
         return [served.card for served in self.served.values()]
+
+
+class StubContexts:
+    """Answers the same to everything."""
+
+    async def count(self, project: str, wanted: CountRequest, /) -> InputTokens:
+        return InputTokens(input_tokens=1)
+
+    async def compact(self, project: str, wanted: CompactRequest, /) -> CompactedResponse:
+        usage = Usage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return CompactedResponse(id="resp_1", created_at=1, output=(), usage=usage)
 
 
 def ended(*batches: bytes, outcome: Response | AntiphonError = DONE, warnings: Sequence[str] = ()) -> StubJournal:

@@ -8,7 +8,9 @@ from typing import Any
 
 from antiphon.adapters.clock import SystemClock
 from antiphon.adapters.stores.memory import MemoryStore
+from antiphon.engine.completions import Completions
 from antiphon.engine.conversations import Conversations
+from antiphon.engine.prompts import Prompts
 from antiphon.http.app import build
 from antiphon.http.services import Services
 from tests.http.stubs import StubCatalog, StubModel, StubRunner
@@ -21,7 +23,15 @@ def services() -> Services:
     store = MemoryStore(clock)
     conversations = Conversations(store, clock)
     catalog = StubCatalog(StubModel(), "m")
-    return Services(runner=StubRunner(), catalog=catalog, conversations=conversations, store=store, clock=clock)
+    return Services(
+        runner=StubRunner(),
+        catalog=catalog,
+        conversations=conversations,
+        completions=Completions(store, clock),
+        prompts=Prompts(store, clock),
+        store=store,
+        clock=clock,
+    )
 
 
 async def test_the_lifespan_is_entered_and_left() -> None:
@@ -52,7 +62,7 @@ async def _upgrade(extensions: dict[str, Any]) -> list[Said]:
     async def send(message: Said) -> None:
         said.append(message)
 
-    scope: Said = {"type": "websocket", "path": "/v1/responses", "headers": [], "extensions": extensions}
+    scope: Said = {"type": "websocket", "path": "/v1/models", "headers": [], "extensions": extensions}
     await build(services())(scope, receive, send)
     return said
 

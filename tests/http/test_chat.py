@@ -9,6 +9,7 @@ import pytest
 from openai import APIError, RateLimitError
 from openai import NotFoundError as OpenAINotFoundError
 
+from antiphon.wire.chat import ChatRequest
 from antiphon.wire.errors import ModelError
 from antiphon.wire.errors import RateLimitError as OurRateLimitError
 from tests.http.server import DEADLINE, Parts, serving
@@ -58,6 +59,7 @@ async def test_the_request_passes_with_the_endpoints_name_of_the_model() -> None
         )
         assert completion.choices[0].message.content == "Hello."
         (asked,) = model.asked
+        assert isinstance(asked, ChatRequest)
         assert asked.model == asked.body["model"] == "model"
         assert asked.body["vendor_switch"] == [1, None]
         assert asked.body["messages"] == MESSAGES

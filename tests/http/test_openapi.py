@@ -15,15 +15,26 @@ from antiphon.wire.codec import encode
 from tests.http.server import Answer, Parts, Server, serving
 from tests.http.stubs import StubModel
 from tests.http.test_chat import COMPLETION
+from tests.http.test_completions import CONTINUED
+from tests.http.test_embeddings import EMBEDDED
 
 DOCUMENT = json.loads(encode(document(OPERATIONS)))
 BODIES = {
     "createResponse": {"model": "m", "input": "Hi"},
+    "compactResponse": {"model": "m", "input": "Hi"},
+    "countInputTokens": {"model": "m", "input": "Hi"},
     "createChatCompletion": {"model": "m", "messages": [{"role": "user", "content": "Hi"}]},
+    "createCompletion": {"model": "m", "prompt": "Hi"},
+    "createEmbedding": {"model": "m", "input": "Hi"},
+    "updateChatCompletion": {"metadata": {"a": "b"}},
+    "createPrompt": {"prompt": "You are {{ who }}.", "metadata": {"a": "b"}},
+    "updatePrompt": {"prompt": "You are {{ who }}, aren't you?"},
+    "setDefaultPrompt": {"version": "1"},
     "createConversation": {},
     "updateConversation": {"metadata": {"a": "b"}},
     "createConversationItems": {"items": [{"role": "user", "content": "Hi"}]},
 }
+ANSWERS = {"createCompletion": CONTINUED, "createEmbedding": EMBEDDED}
 
 
 def described() -> list[tuple[str, str, dict[str, Any]]]:
@@ -60,22 +71,32 @@ def test_every_operation_is_complete() -> None:
         in_path = {parameter["name"] for parameter in one["parameters"] if parameter["in"] == "path"}
         assert in_path == set(re.findall(r"\{(\w+)\}", path))
         assert one["summary"]
-        assert set(one["responses"]) == {"200", "default"}
+        status = next(operation.status for operation in OPERATIONS if operation.id == one["operationId"])
+        assert set(one["responses"]) == {str(status), "default"}
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.id)
 async def test_every_operation_answers_as_described(operation: Any) -> None:
-    model = StubModel([json.dumps(COMPLETION).encode()])
+    model = StubModel([json.dumps(ANSWERS.get(operation.id, COMPLETION)).encode()])
     async with serving(Parts(model=model)) as server:
+        stored = {**BODIES["createChatCompletion"], "store": True}
+        completion = (await server.ask("POST", "/v1/chat/completions", stored)).json["id"]
+        prompt = (await server.ask("POST", "/v1/prompts", BODIES["createPrompt"])).json["id"]
         conversation = (await server.ask("POST", "/v1/conversations", BODIES["createConversationItems"])).json["id"]
         item = (await server.ask("GET", f"/v1/conversations/{conversation}/items")).json["first_id"]
         path = operation.path.replace(":path", "").format(
-            response_id="resp_1", conversation_id=conversation, item_id=item, model="org/family/model"
+            response_id="resp_1",
+            conversation_id=conversation,
+            item_id=item,
+            model="org/family/model",
+            completion_id=completion,
+            prompt_id=prompt,
         )
         answer = await ask(server, operation.method, path, operation.id)
-        contents = DOCUMENT["paths"][operation.path.replace(":path", "")][operation.method.lower()]["responses"]["200"]
+        one = DOCUMENT["paths"][operation.path.replace(":path", "")][operation.method.lower()]
+        contents = one["responses"][str(operation.status)]
         media = answer.headers["content-type"].partition(";")[0]
-        assert answer.status == 200
+        assert answer.status == operation.status
         assert media in contents["content"]
         if media == "application/json":
             assert faults(answer, contents["content"][media]["schema"]) == []

@@ -15,6 +15,7 @@ from antiphon.wire.conversations import (
     ConversationItemList,
     CreateConversation,
     CreateConversationItems,
+    ForkConversation,
     UpdateConversation,
 )
 from antiphon.wire.items import Item
@@ -22,6 +23,7 @@ from antiphon.wire.requests import (
     parse_conversation,
     parse_conversation_items,
     parse_conversation_update,
+    parse_fork,
     parse_include,
 )
 
@@ -48,6 +50,12 @@ async def update(request: Request) -> Reply:
 async def delete(request: Request) -> Reply:
     """Delete it."""
     return json(await request.services.conversations.delete(request.project, request.named(ID)))
+
+
+async def fork(request: Request) -> Reply:
+    """Begin another conversation with its items."""
+    wanted = parse_fork(await request.body(), strict=request.strict)
+    return json(await request.services.conversations.fork(request.project, request.named(ID), wanted))
 
 
 async def add_items(request: Request) -> Reply:
@@ -113,6 +121,15 @@ OPERATIONS: Final = (
         about="Delete a conversation; its items are kept where else they belong",
         answer=delete,
         result=ConversationDeleted,
+    ),
+    Operation(
+        id="forkConversation",
+        method="POST",
+        path="/conversations/{conversation_id}/fork",
+        about="Begin a new conversation with the items of this one, up to one of them (extension)",
+        answer=fork,
+        body=ForkConversation,
+        result=Conversation,
     ),
     Operation(
         id="createConversationItems",

@@ -72,9 +72,9 @@ def rendered(error: Exception, method: str, headers: tuple[Header, ...] = ()) ->
     """The answer to a request that failed. Of an exception that is not ours nothing is told."""
     told = error if isinstance(error, AntiphonError) else ServerError("The server had an error. It has been logged.")
     status = told.http_status
-    if status in _BUSY:
+    if status in _BUSY or told.retry_after is not None:
         headers += ((b"retry-after", b"%d" % ceil(told.retry_after or 1)),)
-    if status == 409 or (status == 500 and method not in _SAFE):
+    if (status == 409 and told.retry_after is None) or (status == 500 and method not in _SAFE):
         # the official clients repeat these by themselves; what half happened must not happen twice
         headers += ((b"x-should-retry", b"false"),)
     return Body(told.body(), status, (JSON, *headers))
@@ -83,7 +83,9 @@ def rendered(error: Exception, method: str, headers: tuple[Header, ...] = ()) ->
 async def unknown_route(scope: Scope, receive: Receive, send: Send) -> None:
     """The application behind every path that is not served."""
     if scope["type"] == "websocket":
-        await _no_websocket(scope, receive, send)
+        await refuse_websocket(
+            NotFoundError("WebSockets are not served here.", code="unknown_url"), scope, receive, send
+        )
         return
     raise NotFoundError(f"Invalid URL: {scope['method']} {scope['path']} is not served.", code="unknown_url")
 
@@ -103,12 +105,14 @@ def named(scope: Scope, name: bytes) -> str:
     return ""
 
 
-async def _no_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """404 before the upgrade, so that clients fall back to POST; servers that cannot say so close."""
+async def refuse_websocket(
+    error: AntiphonError, scope: Scope, receive: Receive, send: Send, headers: tuple[Header, ...] = ()
+) -> None:
+    """Answer before the upgrade, so that clients see why and fall back to POST; servers that cannot say so close."""
     await receive()
     if "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": 1000})
         return
-    body = NotFoundError("WebSockets are not served here.", code="unknown_url").body()
-    await send({"type": "websocket.http.response.start", "status": 404, "headers": [JSON]})
-    await send({"type": "websocket.http.response.body", "body": body})
+    answer = rendered(error, "GET", headers)
+    await send({"type": "websocket.http.response.start", "status": answer.status, "headers": [*answer.headers]})
+    await send({"type": "websocket.http.response.body", "body": answer.content})

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
+from antiphon.http.bodies import CODINGS, coding, gathered, too_large, unpacked
 from antiphon.http.presence import GoneError
-from antiphon.wire.errors import AntiphonError, TooLargeError
-
-_IDENTITY: Final = (b"", b"identity")
+from antiphon.wire.errors import AntiphonError
 
 
 class UnsupportedMediaError(AntiphonError):
@@ -19,16 +19,18 @@ class UnsupportedMediaError(AntiphonError):
 
 
 async def body(scope: Scope, receive: Receive, most: int) -> bytes:
-    """The JSON body, of `most` bytes at the most.
+    """The JSON body, unpacked, of `most` bytes at the most.
 
     A body must say that it is JSON: a page in a browser may send any other kind to a server on the same machine
-    without asking, and this server often runs without keys. Raises TooLargeError, UnsupportedMediaError, GoneError.
+    without asking, and this server often runs without keys. Raises TooLargeError, UnsupportedMediaError, GoneError,
+    and InvalidRequestError for a compressed body that cannot be unpacked.
     """
-    _admit(scope, most)
+    packing = _admit(scope, most)
     message = await receive()
     content: bytes = message.get("body", b"")
-    if message.get("more_body"):
-        content = await _rest(content, receive, most)
+    if packing or message.get("more_body"):
+        async with aclosing(_pieces(message, receive)) as pieces:
+            content = await (unpacked(pieces, packing, most) if packing else gathered(pieces, most))
     elif message["type"] == "http.disconnect":
         raise GoneError
     if len(content) > most:
@@ -38,45 +40,52 @@ async def body(scope: Scope, receive: Receive, most: int) -> bytes:
     return content
 
 
-async def _rest(first: bytes, receive: Receive, most: int) -> bytes:
-    pieces = bytearray(first)
+async def _pieces(message: Message, receive: Receive) -> AsyncGenerator[bytes]:
+    """The body from this message on; GoneError when the client leaves before its end."""
     more = True
     while more:
-        if len(pieces) > most:
-            raise too_large(most)
-        message = await receive()
         if message["type"] == "http.disconnect":
             raise GoneError
-        pieces += message.get("body", b"")
+        yield message.get("body", b"")
         more = message.get("more_body", False)
-    return bytes(pieces)
+        if more:
+            message = await receive()
 
 
-def _admit(scope: Scope, most: int) -> None:
-    """Refuse by the headers what need not be read for that."""
+def _admit(scope: Scope, most: int) -> str:
+    """The coding of the body; refuse by the headers what need not be read for that."""
+    packing: str | None = ""
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit() and int(value) > most:
             raise too_large(most)
-        if name == b"content-encoding" and value.strip().lower() not in _IDENTITY:
-            raise UnsupportedMediaError(
-                f"Bodies with the content encoding '{_shown(value)}' are not read; send the body as it is.",
-                code="unsupported_content_encoding",
-            )
+        if name == b"content-encoding":
+            packing = coding(value.decode("latin-1")) if not packing else None
+            if packing is None:
+                raise UnsupportedMediaError(
+                    f"Bodies with the content encoding '{_shown(value)}' are not read; send one of "
+                    f"{', '.join(CODINGS)}, or the body as it is.",
+                    code="unsupported_content_encoding",
+                )
+    return packing
+
+
+def is_json(scope: Scope) -> bool:
+    """Whether the body is declared as JSON."""
+    kind = _declared(scope).partition(b";")[0].strip().lower()
+    return kind == b"application/json" or (kind.startswith(b"application/") and kind.endswith(b"+json"))
 
 
 def _require_json(scope: Scope) -> None:
-    declared: bytes = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
-    kind = declared.partition(b";")[0].strip().lower()
-    if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+    """Raise UnsupportedMediaError for a body that is not declared as JSON."""
+    if not is_json(scope):
         raise UnsupportedMediaError(
-            f"The body is declared as '{_shown(declared)}'; send JSON with 'Content-Type: application/json'.",
+            f"The body is declared as '{_shown(_declared(scope))}'; send JSON with 'Content-Type: application/json'.",
             code="unsupported_content_type",
         )
 
 
-def too_large(most: int) -> TooLargeError:
-    """The body is larger than `most` bytes."""
-    return TooLargeError(f"The body of the request is too large: at most {most} bytes are read.")
+def _declared(scope: Scope) -> bytes:
+    return next((value for name, value in scope["headers"] if name == b"content-type"), b"")
 
 
 def _shown(value: bytes) -> str:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from antiphon.http.chat import model_named
+from antiphon.http.openapi import Error
 from antiphon.http.operation import Operation
+from antiphon.http.relay import model_named
 from antiphon.http.reply import Reply, json
 from antiphon.http.request import Request
+from antiphon.wire.errors import AntiphonError
 from antiphon.wire.models import Model, ModelList
+
+
+class NotDeletableError(AntiphonError):
+    """A model is its endpoint's; it cannot be deleted here."""
+
+    http_status, type, default_code = 403, "invalid_request_error", "model_not_deletable"
 
 
 async def list_models(request: Request) -> Reply:
@@ -21,6 +29,12 @@ async def retrieve(request: Request) -> Reply:
     return json((await model_named(request, request.named("model"))).card)
 
 
+async def delete(request: Request) -> Reply:
+    """Refused: 404 for a model that does not exist, 403 for one that does."""
+    name = (await model_named(request, request.named("model"))).card.id
+    raise NotDeletableError(f"The model '{name}' is served by its endpoint and cannot be deleted here.", param="model")
+
+
 OPERATIONS: Final = (
     Operation(id="listModels", method="GET", path="/models", about="List models", answer=list_models, result=ModelList),
     Operation(
@@ -30,5 +44,14 @@ OPERATIONS: Final = (
         about="Get a model",
         answer=retrieve,
         result=Model,
+    ),
+    Operation(
+        id="deleteModel",
+        method="DELETE",
+        path="/models/{model:path}",
+        about="Refused: models are their endpoints'",
+        answer=delete,
+        result=Error,
+        status=403,
     ),
 )

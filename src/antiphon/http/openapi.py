@@ -87,7 +87,7 @@ def _operation(operation: Operation, schemas: dict[str, JsonObject]) -> JsonObje
         "tags": ["server" if operation.open else operation.path.split("/")[1]],
         "parameters": [*_path_parameters(operation.path), *_query_parameters(operation)],
         "responses": {
-            "200": {"description": "OK", "content": _contents(operation, schemas)},
+            str(operation.status): {"description": _outcome(operation), "content": _contents(operation, schemas)},
             "default": {
                 "description": "An error",
                 "content": {"application/json": {"schema": schemas[repr(Error)]}},
@@ -102,6 +102,10 @@ def _operation(operation: Operation, schemas: dict[str, JsonObject]) -> JsonObje
     if operation.open:
         described["security"] = []
     return described
+
+
+def _outcome(operation: Operation) -> str:
+    return "OK" if operation.status == 200 else "Refused"
 
 
 def _contents(operation: Operation, schemas: dict[str, JsonObject]) -> JsonObject:
@@ -122,7 +126,14 @@ def _path_parameters(path: str) -> list[JsonObject]:
 
 def _query_parameters(operation: Operation) -> list[JsonObject]:
     return [
-        {"name": one.name, "in": "query", "description": one.about, "schema": one.schema} for one in operation.query
+        {
+            "name": one.name,
+            "in": "query",
+            "description": one.about,
+            "schema": one.schema,
+            **({"style": one.style} if one.style else {}),
+        }
+        for one in operation.query
     ]
 
 
@@ -133,9 +144,11 @@ def _lenient(schemas: JsonObject) -> JsonObject:
         "The body of POST /v1/responses. A null is as good as an absent parameter; messages may come without `type`, "
         "and with a string as their content."
     )
-    create = body["properties"]
-    create["input"] = {"anyOf": [{"type": "string"}, _ITEMS, {"type": "null"}]}
-    create["conversation"] = {"anyOf": [{"type": "string"}, create["conversation"]]}
+    for name in ("CreateResponse", "CompactRequest", "CountRequest"):
+        taken = schemas[name]["properties"]
+        taken["input"] = {"anyOf": [{"type": "string"}, _ITEMS, {"type": "null"}]}
+        if "conversation" in taken:
+            taken["conversation"] = {"anyOf": [{"type": "string"}, taken["conversation"]]}
     return schemas
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from antiphon.http import idempotency
 from antiphon.http.auth import project
 from antiphon.http.errors import wrong_method
 from antiphon.http.reply import Body, Reply
@@ -24,6 +25,8 @@ class Parameter(Struct, frozen=True):
     name: str
     schema: dict[str, Any]
     about: str
+    style: str | None = None
+    """How it is written where it is no plain value, in the words of OpenAPI."""
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -42,6 +45,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """The media type of an answer that is not JSON."""
     events: Any = None
     """The type of one event, where the answer may be a stream."""
+    status: int = 200
+    """The status of the answer; what is always refused has another one."""
     query: tuple[Parameter, ...] = ()
     open: bool = False
     """Whether it is answered without a key."""
@@ -59,18 +64,25 @@ class Resource:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer by the operation of this method."""
-        reply = await self._reply(scope, receive)
-        await reply.send(receive, send)
-
-    async def _reply(self, scope: Scope, receive: Receive) -> Reply:
         method: str = scope["method"]
         operation = self._operations.get(method)
         if operation is None:
-            if method == "OPTIONS":
-                return Body(b"", 200, ((b"allow", self._allowed.encode()),))
-            return wrong_method(method, scope["path"], self._allowed)
+            await self._without(method, scope["path"]).send(receive, send)
+            return
         owner = "" if operation.open else project(scope, self._services.limits.key_digests)
-        return await operation.answer(Request(self._services, owner, scope, receive))
+        request = Request(self._services, owner, scope, receive)
+        keys = self._services.idempotency
+        if method == "POST" and keys is not None and (key := idempotency.key_of(scope)) is not None:
+            await idempotency.once(key, keys, request, operation.answer, send)
+            return
+        reply = await operation.answer(request)
+        await reply.send(receive, send)
+
+    def _without(self, method: str, path: str) -> Body:
+        """The answer to a method that has no operation."""
+        if method == "OPTIONS":
+            return Body(b"", 200, ((b"allow", self._allowed.encode()),))
+        return wrong_method(method, path, self._allowed)
 
 
 def routes(services: Services, operations: Iterable[Operation]) -> list[Route]:

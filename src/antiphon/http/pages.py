@@ -8,7 +8,7 @@ from typing import Final
 from antiphon.http.operation import Parameter
 from antiphon.ports.store import PageQuery
 from antiphon.wire.items import Item, item_id
-from antiphon.wire.pages import ItemPage, Query, parse_page
+from antiphon.wire.pages import DEFAULT_PAGE, ItemPage, PageParams, Query, parse_page
 from antiphon.wire.responses import INCLUDES
 
 PAGE: Final = (
@@ -17,15 +17,20 @@ PAGE: Final = (
     Parameter("after", {"type": "string"}, "The item that the page begins behind"),
     Parameter("before", {"type": "string"}, "The item that the page ends before"),
 )
+ASCENDING: Final = (
+    PAGE[0],
+    Parameter("order", {"type": "string", "enum": ["asc", "desc"], "default": "asc"}, "By position"),
+    PAGE[2],
+)
 
 INCLUDE: Final = Parameter(
     "include", {"type": "array", "items": {"type": "string", "enum": list(INCLUDES)}}, "Fields to show besides"
 )
 
 
-def page_wanted(query: Query) -> PageQuery:
+def page_wanted(query: Query, default: PageParams = DEFAULT_PAGE) -> PageQuery:
     """The page that the query asks for; InvalidRequestError for a value outside its range."""
-    wanted = parse_page(query)
+    wanted = parse_page(query, default=default)
     return PageQuery(limit=wanted.limit, order=wanted.order, after=wanted.after, before=wanted.before)
 
 

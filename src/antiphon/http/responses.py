@@ -5,21 +5,27 @@ from __future__ import annotations
 from typing import Final
 
 from antiphon.core.includes import shown_all, shown_response
-from antiphon.http.operation import Operation
+from antiphon.http.operation import Operation, Parameter
 from antiphon.http.pages import INCLUDE, PAGE, page_of, page_wanted
 from antiphon.http.presence import Presence
 from antiphon.http.reply import Reply, json, warned
 from antiphon.http.request import Request
 from antiphon.http.services import Journal
 from antiphon.http.sse import HEADERS, EventStream
-from antiphon.wire.errors import InvalidRequestError
 from antiphon.wire.events import Event
-from antiphon.wire.pages import ItemPage, Query
+from antiphon.wire.pages import ItemPage, Query, integer
 from antiphon.wire.requests import parse_create, parse_include
-from antiphon.wire.responses import CreateResponse, Response, ResponseDeleted
+from antiphon.wire.responses import CreateResponse, Response, ResponseDeleted, ResponsePage
 
 ID: Final = "response_id"
 PREFIX: Final = "resp_"
+
+MOST: Final = 2**53
+"""The highest sequence number that can be asked for."""
+STREAM: Final = (
+    Parameter("stream", {"type": "boolean"}, "Send the events of a background response created with stream"),
+    Parameter("starting_after", {"type": "integer", "minimum": 0}, "Begin behind the event of this number"),
+)
 
 _NO: Final = frozenset({"false", "False", "0", ""})
 
@@ -49,17 +55,29 @@ async def _last(journal: Journal, request: Request) -> Response:
 
 
 async def retrieve(request: Request) -> Reply:
-    """The response as it stands."""
+    """The response as it stands, or its events from anywhere on."""
     query = request.query
     response_id = request.id(ID, PREFIX)
-    response = await request.services.runner.retrieve(request.project, response_id)
     if _asks_for_stream(query):
-        raise InvalidRequestError("Only background responses can be streamed again.", param="stream")
+        after = integer("starting_after", query["starting_after"][-1], 0, MOST) if "starting_after" in query else -1
+        events = await request.services.runner.follow(request.project, response_id, after)
+        return EventStream(events, request.services.limits.keepalive)
+    response = await request.services.runner.retrieve(request.project, response_id)
     return json(shown_response(response, parse_include(query)))
 
 
 def _asks_for_stream(query: Query) -> bool:
     return any(value not in _NO for value in query.get("stream", ()))
+
+
+async def list_responses(request: Request) -> Reply:
+    """Those that are stored, background ones from the moment they are accepted."""
+    query = request.query
+    include = parse_include(query)
+    found, more = await request.services.store.responses(request.project, page_wanted(query))
+    shown = [shown_response(response, include) for response in found]
+    first, last = (shown[0].id, shown[-1].id) if shown else (None, None)
+    return json(ResponsePage(data=tuple(shown), first_id=first, last_id=last, has_more=more))
 
 
 async def delete(request: Request) -> Reply:
@@ -71,7 +89,8 @@ async def delete(request: Request) -> Reply:
 
 async def cancel(request: Request) -> Reply:
     """Cancel it, when it runs in the background."""
-    return json(await request.services.runner.cancel(request.project, request.id(ID, PREFIX)))
+    response = await request.services.runner.cancel(request.project, request.id(ID, PREFIX))
+    return json(shown_response(response, ()))
 
 
 async def input_items(request: Request) -> Reply:
@@ -94,13 +113,23 @@ OPERATIONS: Final = (
         events=Event,
     ),
     Operation(
+        id="listResponses",
+        method="GET",
+        path="/responses",
+        about="List stored responses by creation (extension)",
+        answer=list_responses,
+        result=ResponsePage,
+        query=(*PAGE, INCLUDE),
+    ),
+    Operation(
         id="getResponse",
         method="GET",
         path="/responses/{response_id}",
         about="Get a response",
         answer=retrieve,
         result=Response,
-        query=(INCLUDE,),
+        query=(INCLUDE, *STREAM),
+        events=Event,
     ),
     Operation(
         id="deleteResponse",

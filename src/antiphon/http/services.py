@@ -8,12 +8,21 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
+import msgspec
 from msgspec import Struct
 
+from antiphon.core.effects import Entry
+from antiphon.engine.completions import Completions
 from antiphon.engine.conversations import Conversations
+from antiphon.engine.intake import Memory
+from antiphon.engine.prompts import Prompts
+from antiphon.http.lanes import LaneLimits
+from antiphon.http.sockets import Sockets
 from antiphon.ports.clock import Clock
+from antiphon.ports.idempotency import Idempotency
 from antiphon.ports.model import Model
 from antiphon.ports.store import PageQuery, Slice, Store
+from antiphon.wire.compact import CompactedResponse, CompactRequest, CountRequest, InputTokens
 from antiphon.wire.models import Model as Card
 from antiphon.wire.responses import CreateResponse, Response
 
@@ -29,6 +38,11 @@ class Journal(Protocol):
     @property
     def warnings(self) -> Sequence[str]:
         """What the client should know although the request is served."""
+        ...
+
+    @property
+    def context(self) -> Sequence[Entry]:
+        """Once the run has ended: the whole context that the response leaves."""
         ...
 
     def follow(self) -> AsyncGenerator[bytes]:
@@ -47,8 +61,11 @@ class Journal(Protocol):
 class Runner(Protocol):
     """Starts runs, and answers for them whether they are live or stored."""
 
-    async def start(self, project: str, request: CreateResponse, /) -> Journal:
-        """Validate and start; raises AntiphonError before anything is sent."""
+    async def start(
+        self, project: str, request: CreateResponse, /, memory: Memory | None = None, *, generate: bool = True
+    ) -> Journal:
+        """Validate and start; raises AntiphonError before anything is sent. `memory` knows chains that are not stored;
+        without `generate` the response holds its input and has no output."""
         ...
 
     async def retrieve(self, project: str, response_id: str, /) -> Response:
@@ -61,6 +78,11 @@ class Runner(Protocol):
 
     async def cancel(self, project: str, response_id: str, /) -> Response:
         """Cancel a background response; a final one is given back unchanged."""
+        ...
+
+    async def follow(self, project: str, response_id: str, after: int, /) -> AsyncGenerator[bytes]:
+        """The events of a background response behind that number, to its end; InvalidRequestError when they are not
+        kept."""
         ...
 
     async def input_items(self, project: str, response_id: str, page: PageQuery, /) -> Slice:
@@ -99,6 +121,18 @@ class Catalog(Protocol):
         ...
 
 
+class SocketLimits(Struct, frozen=True, kw_only=True):
+    """The bounds of one WebSocket."""
+
+    seconds: float = 3600.0
+    """How long it stays open."""
+    lanes: LaneLimits = LaneLimits()
+    responses: int = 64
+    """Responses that nothing stores and that can be continued on it."""
+    memory: int = 32 * 1024 * 1024
+    """Bytes of their items."""
+
+
 class HttpLimits(Struct, frozen=True, kw_only=True):
     """The bounds of this room."""
 
@@ -112,6 +146,33 @@ class HttpLimits(Struct, frozen=True, kw_only=True):
     """Whether parameters that are not known are refused."""
     ready_timeout: float = 5.0
     """Seconds that each part of /ready has to answer."""
+    socket: SocketLimits = SocketLimits()
+    cors_origins: tuple[str, ...] = ()
+    """Sites whose pages may read the answers; `*`: all."""
+    guarded: bool = False
+    """Whether only this machine's own names and pages are answered."""
+    trusted_hosts: tuple[str, ...] = ()
+    """Further names that are answered when guarded; `*`: all."""
+    idempotency_seconds: float = 86_400.0
+    """How long the first answer to an Idempotency-Key is kept."""
+    idempotency_bytes: int = 1024 * 1024
+    """The longest answer that is kept for an Idempotency-Key."""
+    idempotency_lease: float = 60.0
+    """Seconds that a key stays taken by a process that has died; a live request renews its hold in time."""
+    retention: float | None = None
+    """Seconds that stored chat completions are kept; None: for ever."""
+
+
+class Contexts(Protocol):
+    """What can be asked about a context without starting a response."""
+
+    async def count(self, project: str, wanted: CountRequest, /) -> InputTokens:
+        """How many tokens it has."""
+        ...
+
+    async def compact(self, project: str, wanted: CompactRequest, /) -> CompactedResponse:
+        """What may take its place."""
+        ...
 
 
 class Services(Struct, frozen=True, kw_only=True):
@@ -120,6 +181,13 @@ class Services(Struct, frozen=True, kw_only=True):
     runner: Runner
     catalog: Catalog
     conversations: Conversations
+    completions: Completions
+    prompts: Prompts
     store: Store
     clock: Clock
     limits: HttpLimits = HttpLimits()
+    sockets: Sockets = msgspec.field(default_factory=Sockets)
+    contexts: Contexts | None = None
+    """None: neither counting nor compaction is served."""
+    idempotency: Idempotency | None = None
+    """None: the header Idempotency-Key means nothing."""
