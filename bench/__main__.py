@@ -24,8 +24,9 @@ from bench.figures import Chain, Chains, Figures, Start
 from bench.load import Target
 from bench.meter import Meter, installed
 from bench.server import Started, antiphon, upstream
+from bench.sockets import sockets
 
-STEPS = ("start", "first", "paced", "burst", "short", "chain", "memory")
+STEPS = ("start", "first", "paced", "burst", "short", "chain", "memory", "sockets")
 SHARED = Path(os.environ.get("ANTIPHON_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
@@ -142,6 +143,8 @@ class Bench:
                         self.figures.burst = await load.burst(target, scale)
                     case "short":
                         self.figures.nonstream = await load.short(target, scale)
+                    case "sockets":
+                        self.figures.sockets = await sockets(target, scale)
                     case _:
                         self.figures.mem = await load.memory(target)
 

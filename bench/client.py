@@ -185,7 +185,7 @@ class Client:
     def __init__(self, base_url: str, model: str, key: str = "sk-bench") -> None:
         url = urlsplit(base_url)
         self.host, self.port = url.hostname or "127.0.0.1", url.port or 80
-        self.model = model
+        self.base_url, self.model, self.key = base_url, model, key
         self._prefix, self._key = url.path.rstrip("/"), key
 
     async def connect(self) -> Connection:

@@ -98,6 +98,16 @@ class Memory(msgspec.Struct, kw_only=True):
     cpu_us_per_token: float | None = None
 
 
+class Sockets(msgspec.Struct, kw_only=True):
+    """1,000 WebSockets: memory before, when all are open, and when each has had a response; CPU on one of them."""
+
+    idle_rss_mb: float | None = None
+    silent_rss_mb: float | None = None
+    open_rss_mb: float | None = None
+    cpu_us_per_token: float | None = None
+    bad: int = 0
+
+
 class Start(msgspec.Struct, kw_only=True):
     """From the start of the process to its first answer, and megabytes that the base dependencies take installed."""
 
@@ -114,6 +124,7 @@ class Figures(msgspec.Struct, kw_only=True):
     nonstream: Shorts | None = None
     chain: Chains | None = None
     mem: Memory | None = None
+    sockets: Sockets | None = None
     start: Start | None = None
 
     def faults(self) -> list[str]:
@@ -128,6 +139,8 @@ class Figures(msgspec.Struct, kw_only=True):
             found.append(f"first event: {self.ttfe.bad} streams were not whole")
         if self.mem and self.mem.bad:
             found.append(f"open streams: {self.mem.bad} faults, such as {self.mem.bad_sample}")
+        if self.sockets and self.sockets.bad:
+            found.append(f"WebSockets: {self.sockets.bad} responses were not whole")
         for name, chain in (("prev", self.chain and self.chain.prev), ("conv", self.chain and self.chain.conv)):
             if chain and chain.error:
                 found.append(f"chain {name}: {chain.error}")

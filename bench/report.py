@@ -41,6 +41,13 @@ def _growth(figures: Figures) -> float | None:
     return round(memory.peak_rss_mb - memory.idle_rss_mb, 1)
 
 
+def _sockets(figures: Figures) -> float | None:
+    found = figures.sockets
+    if found is None or found.open_rss_mb is None or found.idle_rss_mb is None:
+        return None
+    return round(found.open_rss_mb - found.idle_rss_mb, 1)
+
+
 def _turn(kind: str, turn: int) -> Callable[[Figures], float | None]:
     def read(figures: Figures) -> float | None:
         chain: Chain | None = getattr(figures.chain, kind, None)
@@ -87,6 +94,8 @@ ROWS = (
     Row("200 open streams: MB above idle", _growth, 30),
     Row("200 open streams: MB at idle", pick("mem", "idle_rss_mb")),
     Row("200 open streams: CPU µs/token", pick("mem", "cpu_us_per_token")),
+    Row("1,000 idle WebSockets: MB above idle", _sockets, 60),
+    Row("WebSocket burst: CPU µs/token", pick("sockets", "cpu_us_per_token")),
     Row("start to first answer: s", pick("start", "first_response_s"), 1),
     Row("base installation: MB", pick("start", "installed_mb"), 220),
 )

@@ -174,3 +174,23 @@ async def test_a_slow_local_server_does_not_hold_up_the_start(tmp_path: Path) ->
         async with compose(wanted, choose(wanted, {})) as composition:
             assert not composition.discovered.done()
         assert composition.discovered.cancelled()
+
+
+async def test_the_first_start_makes_the_key_that_seals(tmp_path: Path) -> None:
+    async with composed(tmp_path):
+        assert (tmp_path / "seal.keys").is_file()
+
+
+async def test_keys_in_the_settings_leave_the_folder_alone(tmp_path: Path) -> None:
+    async with composed(tmp_path, seal={"keys": ["a secret that is long enough to be one"]}):
+        assert not (tmp_path / "seal.keys").exists()
+
+
+async def test_keys_that_are_none_stop_the_start(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"seal\.keys"):
+        async with composed(tmp_path, seal={"keys": ["short"]}):
+            pass
+    (tmp_path / "seal.keys").write_text("short", encoding="ascii")
+    with pytest.raises(SettingsError, match=r"data\.dir"):
+        async with composed(tmp_path):
+            pass

@@ -67,7 +67,13 @@ def test_a_flag_wins_over_a_variable_over_the_file_over_the_default(file: Path) 
 
 
 def test_every_setting_outside_a_list_can_be_set_by_its_variable() -> None:
-    values = {"true or false": "true", "a path": "/x", "one of debug, info, warning, error": "debug"}
+    values = {
+        "true or false": "true",
+        "a path": "/x",
+        "one of debug, info, warning, error": "debug",
+        "one of strict, ignore": "ignore",
+        "a list of texts": "https://example.org",
+    }
     for key in table():
         if key.variable is None:
             continue
@@ -128,6 +134,7 @@ def test_an_empty_variable_is_none() -> None:
         ("[[models]]\nkind = 'openai_chat'", "FILE:1: models[0].name: is required"),
         ("[[models]]\nname = 'a'\n[[models]]\n\nname = 'b c'", "FILE:5: models[1].name: must be text of letters"),
         ("[[models]]\nname = 'a'\n[[models]]\nname = 'a'", "FILE:4: models[1].name: another endpoint has this name"),
+        ('[server]\ncors_origins = ["*", "a.b"]', "FILE:2: server.cors_origins[1]: 'a.b' is no site: write `https://"),
         ("server = 3", "FILE:1: server: must be a table"),
         ("[server]\nport = \n", "FILE:2: not TOML"),
     ],

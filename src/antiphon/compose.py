@@ -16,16 +16,29 @@ from antiphon.adapters import discovery
 from antiphon.adapters.clock import SystemClock
 from antiphon.adapters.parts import Parts
 from antiphon.adapters.registry import Adapter, AdapterError, adapter, kinds
+from antiphon.adapters.seal import Keys, secrets_in
+from antiphon.adapters.tokens import BpeTokens
+from antiphon.core.dialect import Dialect
 from antiphon.core.limits import Limits
-from antiphon.engine.catalog import Catalog
+from antiphon.engine.catalog import Catalog, Traits
+from antiphon.engine.compaction import Contexts
+from antiphon.engine.completions import Completions
 from antiphon.engine.conversations import Conversations
+from antiphon.engine.fitter import Means
+from antiphon.engine.intake import Intake
+from antiphon.engine.prompts import Prompts
+from antiphon.engine.retention import Retention
 from antiphon.engine.runner import Runner
 from antiphon.http.app import build
-from antiphon.http.services import HttpLimits, Services
+from antiphon.http.lanes import LaneLimits
+from antiphon.http.services import HttpLimits, Services, SocketLimits
+from antiphon.http.sites import local
+from antiphon.http.sockets import Sockets
 from antiphon.ports.clock import Clock
 from antiphon.ports.model import Model
+from antiphon.ports.seal import SealError
 from antiphon.ports.search import Search
-from antiphon.ports.store import Store
+from antiphon.ports.storage import Storage
 from antiphon.ports.tool import Tool
 from antiphon.replay.model import ReplayModel
 from antiphon.replay.recordings import Recordings
@@ -63,8 +76,9 @@ class Composition(msgspec.Struct, frozen=True):
     app: ASGIApp
     runner: Runner
     catalog: Catalog
-    store: Store
+    store: Storage
     tools: Mapping[str, Tool]
+    sockets: Sockets
     discovered: asyncio.Task[None]
 
 
@@ -168,21 +182,56 @@ async def compose(settings: Settings, choices: Choices, *, port: int = 0) -> Asy
     clock = SystemClock()
     parts = Parts(name="", clock=clock, folder=settings.data.dir)
     async with AsyncExitStack() as stack:
-        store = cast("Store", choices.store.make(parts))
+        store = cast("Storage", choices.store.make(parts))
         await store.open()
         stack.push_async_callback(store.close)
         endpoints, search = _models(settings, choices, parts)
-        catalog = Catalog(endpoints, clock)
+        catalog = Catalog(endpoints, clock, traits=_traits(settings, choices))
         stack.push_async_callback(catalog.close)
         tools = _tools(msgspec.structs.replace(parts, search=search))
         for tool in set(tools.values()):
             stack.push_async_callback(tool.close)
-        runner = Runner(store=store, clock=clock, catalog=catalog, tools=tools, limits=_limits(settings))
+        means = Means(_seal(settings), BpeTokens())
+        intake = Intake(store=store, clock=clock, catalog=catalog, tools=tools, means=means)
+        runner = Runner(
+            store=store,
+            clock=clock,
+            intake=intake,
+            limits=_limits(settings),
+            retention=_kept(settings),
+        )
         stack.push_async_callback(runner.drain, 0)
+        runner.open()
+        retention = Retention(store=store, clock=clock, seconds=settings.retention.sweep_seconds)
+        stack.push_async_callback(retention.close)
+        retention.open()
         discovered = asyncio.create_task(_discover(_ports(settings, port), choices, catalog, parts))
         stack.push_async_callback(_stop, discovered)
-        app = build(_services(settings, runner, catalog, store, clock))
-        yield Composition(app, runner, catalog, store, tools, discovered)
+        services = _services(settings, runner, catalog, store, clock)
+        services = msgspec.structs.replace(services, contexts=Contexts(intake, catalog, clock))
+        yield Composition(build(services), runner, catalog, store, tools, services.sockets, discovered)
+
+
+def _seal(settings: Settings) -> Keys:
+    """The keys of the settings, or those in the data folder."""
+    given = [key.get_secret_value() for key in settings.seal.keys]
+    try:
+        return Keys(given or secrets_in(settings.data.dir))
+    except ValueError as error:
+        raise SettingsError([Problem(("seal", "keys"), str(error))]) from None
+    except SealError as error:
+        raise SettingsError([Problem(("data", "dir"), str(error))]) from None
+
+
+def _traits(settings: Settings, choices: Choices) -> dict[str, Traits]:
+    """What is known of each endpoint's models."""
+    windows = {endpoint.name: endpoint.context_window for endpoint in settings.models}
+    return {choice.name: Traits(_dialect(choice), windows.get(choice.name)) for choice in choices.models}
+
+
+def _dialect(choice: Choice) -> Dialect:
+    found: object = getattr(choice.config, "dialect", None)
+    return found if isinstance(found, Dialect) else Dialect()
 
 
 def _models(settings: Settings, choices: Choices, parts: Parts) -> tuple[dict[str, Model], Search | None]:
@@ -211,6 +260,11 @@ def _limits(settings: Settings) -> Limits:
     return Limits(
         rounds=bounds.rounds,
         run_seconds=bounds.run_seconds,
+        background_runs=bounds.background_runs,
+        background_runs_project=bounds.background_runs_project,
+        background_seconds=bounds.background_seconds,
+        recoveries=bounds.recoveries,
+        lease=bounds.lease,
         live_runs=bounds.live_runs,
         live_runs_project=bounds.live_runs_project,
         items=bounds.items,
@@ -221,21 +275,49 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _services(settings: Settings, runner: Runner, catalog: Catalog, store: Store, clock: Clock) -> Services:
+def _services(settings: Settings, runner: Runner, catalog: Catalog, store: Storage, clock: Clock) -> Services:
     server = settings.server
     limits = HttpLimits(
         max_body=server.max_body_mb * 1024 * 1024,
         keepalive=server.keepalive,
+        strict=server.unknown_parameters == "strict",
+        cors_origins=server.cors_origins,
+        guarded=not server.api_keys and local(server.host),
+        trusted_hosts=server.trusted_hosts,
+        idempotency_seconds=settings.retention.idempotency_hours * 3600,
+        idempotency_bytes=settings.retention.idempotency_kb * 1024,
+        retention=_kept(settings),
         key_digests=tuple(sha256(key.get_secret_value().encode()).digest() for key in server.api_keys),
+        socket=_socket_limits(settings),
     )
     return Services(
         runner=runner,
         catalog=catalog,
         conversations=Conversations(store, clock),
+        completions=Completions(store, clock, retention=limits.retention),
+        prompts=Prompts(store, clock),
         store=store,
         clock=clock,
         limits=limits,
+        idempotency=store,
+        sockets=Sockets(settings.websocket.connections),
     )
+
+
+def _socket_limits(settings: Settings) -> SocketLimits:
+    chosen = settings.websocket
+    body = settings.server.max_body_mb * 1024 * 1024
+    return SocketLimits(
+        seconds=chosen.minutes * 60,
+        lanes=LaneLimits(lanes=chosen.lanes, waiting=chosen.waiting, size=body),
+        responses=chosen.memory_responses,
+        memory=chosen.memory_mb * 1024 * 1024,
+    )
+
+
+def _kept(settings: Settings) -> float | None:
+    """Seconds that responses and chat completions are kept; None: for ever."""
+    return settings.retention.days * 86_400 or None
 
 
 def _ports(settings: Settings, own: int) -> dict[str, int]:
@@ -251,7 +333,8 @@ async def _discover(ports: Mapping[str, int], choices: Choices, catalog: Catalog
     async with aclosing(discovery.local(ports)) as answers:
         async for found in answers:
             if found.name not in catalog.endpoints and not _configured(found, known):
-                catalog.add(found.name, _endpoint(found).make(parts))
+                choice = _endpoint(found)
+                catalog.add(found.name, choice.make(parts), Traits(_dialect(choice)))
 
 
 def _configured(found: discovery.Found, known: Sequence[str]) -> bool:

@@ -21,6 +21,7 @@ from openai.types.responses import Response as ClientResponse
 from openai.types.responses import ResponseStreamEvent
 from pydantic import TypeAdapter
 
+from antiphon.cli.protocol import WebSocket
 from antiphon.compose import Composition, choose, compose
 from antiphon.settings import Settings
 from tests.grammar import check, parse_sse
@@ -92,7 +93,16 @@ async def whole(data: Path, **tree: Any) -> AsyncGenerator[Whole]:
     settings = Settings.model_validate({"data": {"dir": data}, "discovery": quiet, **tree})
     async with compose(settings, choose(settings, {})) as composition:
         listening = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(composition.app, log_config=None, access_log=False, lifespan="off", ws="none")
+        config = uvicorn.Config(
+            composition.app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws=WebSocket,
+            ws_max_size=settings.server.max_body_mb * 1024 * 1024,
+            ws_ping_interval=settings.websocket.ping_seconds,
+            ws_ping_timeout=settings.websocket.pong_seconds,
+        )
         server = uvicorn.Server(config)
         running = asyncio.create_task(server.serve(sockets=[listening]))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -102,6 +112,7 @@ async def whole(data: Path, **tree: Any) -> AsyncGenerator[Whole]:
                 async with served.client:
                     yield served
         finally:
+            composition.sockets.drain()
             server.should_exit = True
             async with asyncio.timeout(DEADLINE):
                 await running

@@ -143,7 +143,7 @@ async def test_a_client_that_leaves_stops_the_upstream_within_a_second(
         upstream.reply(Reply([sse(chunk(content="Hel")), HANG]))
         reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
         body = f'{{"model": "test/m", "input": "Hi", "stream": {str(stream).lower()}}}'.encode()
-        head = "POST /v1/responses HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: "
+        head = "POST /v1/responses HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
         writer.write(f"{head}{len(body)}\r\n\r\n".encode() + body)
         async with asyncio.timeout(DEADLINE):
             await upstream.asked.wait()

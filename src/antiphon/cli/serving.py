@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import ipaddress
 import logging
 import os
 import signal
@@ -17,7 +16,9 @@ from typing import Final, TypeAlias
 import uvicorn
 
 from antiphon.cli.banner import banner
+from antiphon.cli.protocol import WebSocket
 from antiphon.compose import Choices, Composition, choose, compose
+from antiphon.http.sites import local
 from antiphon.settings import Loaded, Settings
 from antiphon.wire.errors import StoreError
 
@@ -81,6 +82,7 @@ async def _serve(loaded: Loaded, choices: Choices, listener: socket.socket, say:
                 telling.append(asyncio.create_task(_tell(composition, loaded, url, say)))
 
             async def drain() -> None:
+                composition.sockets.drain()
                 await composition.runner.drain(settings.server.drain_seconds)
 
             server = Server(_uvicorn(composition, settings), listening=listening, drain=drain)
@@ -102,7 +104,11 @@ def _uvicorn(composition: Composition, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
         composition.app,
         http="httptools",
-        ws="none",
+        ws=WebSocket,
+        ws_max_size=settings.server.max_body_mb * 1024 * 1024,
+        ws_ping_interval=settings.websocket.ping_seconds,
+        ws_ping_timeout=settings.websocket.pong_seconds,
+        ws_per_message_deflate=settings.websocket.compression,
         loop="none",
         lifespan="off",
         log_config=None,
@@ -131,18 +137,11 @@ def _stopped(number: int, frame: FrameType | None) -> None:
 def _guard(settings: Settings) -> None:
     """Other machines are let in only with keys, or when the operator says so."""
     server = settings.server
-    if not server.api_keys and not server.open and not _loopback(server.host):
+    if not server.api_keys and not server.open and not local(server.host):
         raise RefusalError(
             f"{server.host} can be reached from other machines and there are no API keys, so anyone could use this "
             "server. Set server.api_keys (ANTIPHON_SERVER_API_KEYS), listen on 127.0.0.1, or pass --open to allow it."
         )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _shown(host: str) -> str:

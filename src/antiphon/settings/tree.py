@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 
@@ -54,8 +55,19 @@ def _home(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str) else value
 
 
+def _site(value: str) -> str:
+    """Origins are compared letter by letter, so one that no browser sends is a mistake."""
+    if not _ORIGIN.fullmatch(value):
+        raise ValueError(f"{value!r} is no site: write `https://name` or `http://name:port`, `null`, or `*` for all")
+    return value
+
+
+_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE)
+
 Folder = Annotated[Path, BeforeValidator(_home)]
 Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_words)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_words)]
+Sites = Annotated[tuple[Annotated[str, AfterValidator(_site)], ...], BeforeValidator(_words)]
 Ports = Annotated[dict[str, Annotated[int, Field(ge=1, le=65535)]], BeforeValidator(_pairs)]
 
 
@@ -90,6 +102,16 @@ class Server(Section):
         default=15, ge=1, le=600, description="Seconds of silence before a stream sends a comment."
     )
     max_body_mb: int = Field(default=64, ge=1, le=2048, description="Largest request body, MB.")
+    unknown_parameters: Literal["strict", "ignore"] = Field(
+        default="strict", description="What happens to a parameter that is not known: refused with 400, or ignored."
+    )
+    cors_origins: Sites = Field(
+        default=(), description="Sites whose pages may use the server from a browser; `*` is all of them."
+    )
+    trusted_hosts: Names = Field(
+        default=(),
+        description="Names that a server on loopback without `api_keys` answers to besides loopback's own; `*` is any.",
+    )
     drain_seconds: float = Field(
         default=20, ge=0, le=3600, description="Seconds that running responses get to finish after SIGTERM."
     )
@@ -115,7 +137,27 @@ class Endpoint(Chosen):
     """An endpoint that serves models. Its models are called `name/model`, and `model` where no other has the name."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="The endpoint's name, as in `name/model`.")
-    kind: str = Field(default="openai_chat", description="`openai_chat`, `extractive`, or a dotted module name.")
+    kind: str = Field(
+        default="openai_chat",
+        description="`openai_chat`, `openai_responses` (an endpoint that speaks Responses), `extractive`, or a dotted "
+        "module name.",
+    )
+    context_window: int | None = Field(
+        default=None,
+        ge=1000,
+        description="Tokens that its models take. Longer inputs are refused before they are sent, or with "
+        "`truncation: auto` cut; without it, that is done when the endpoint says that the input is too long.",
+    )
+
+
+class Sealing(Section):
+    """The keys under which reasoning and summaries are encrypted that clients keep for the server."""
+
+    keys: Secrets = Field(
+        default=(),
+        description="Secrets of at least 32 characters. The first one seals, all of them open. "
+        "Default: the lines of `seal.keys` in the data folder, which is made at the first start.",
+    )
 
 
 class Discovery(Section):
@@ -145,6 +187,26 @@ class Bounds(Section):
 
     rounds: int = Field(default=64, ge=1, le=10_000, description="Generations in one response.")
     run_seconds: float = Field(default=3600, gt=0, description="Seconds that a foreground response may take.")
+    background_runs: int = Field(
+        default=32, ge=1, description="Background responses that this process runs at once; the rest wait."
+    )
+    background_runs_project: int = Field(
+        default=8, ge=1, description="Background responses of one project that run at once, over all processes."
+    )
+    background_seconds: float = Field(
+        default=24 * 3600, gt=0, description="Seconds that a background response may take."
+    )
+    recoveries: int = Field(
+        default=5,
+        ge=0,
+        description="How often a background response is taken up again after its process died; then it fails.",
+    )
+    lease: float = Field(
+        default=10,
+        ge=0.5,
+        le=3600,
+        description="Seconds without a sign of life after which a background response passes to another process.",
+    )
     live_runs: int = Field(default=2000, ge=1, description="Responses that may run at once.")
     live_runs_project: int = Field(default=500, ge=1, description="Responses of one project that may run at once.")
     items: int = Field(default=10_000, ge=1, description="Output items of one response.")
@@ -160,6 +222,43 @@ class Bounds(Section):
         ge=64,
         description="Encoded events kept for a reader that lags, KB; then the response waits for it.",
     )
+
+
+class WebSocket(Section):
+    """`/v1/responses` as a WebSocket."""
+
+    connections: int = Field(default=1000, ge=0, description="WebSockets that may be open at once; 0 serves none.")
+    minutes: float = Field(default=60, gt=0, description="Minutes that a WebSocket stays open.")
+    lanes: int = Field(
+        default=8, ge=1, le=1000, description="Responses that one WebSocket makes at once, each in its `stream_id`."
+    )
+    waiting: int = Field(default=64, ge=1, description="Requests that may wait on one WebSocket.")
+    memory_responses: int = Field(
+        default=64, ge=1, description="Responses with `store: false` that a WebSocket can continue."
+    )
+    memory_mb: int = Field(default=32, ge=1, description="Memory for the items of these responses, MB.")
+    ping_seconds: float = Field(default=30, gt=0, description="Seconds between two pings.")
+    pong_seconds: float = Field(
+        default=60, gt=0, description="Seconds to answer a ping in; a client that does not is disconnected."
+    )
+    compression: bool = Field(default=True, description="Offer permessage-deflate.")
+
+
+class Retention(Section):
+    """How long things are kept. Conversations and their items stay until they are deleted."""
+
+    days: float = Field(
+        default=30, ge=0, description="Days that stored responses and chat completions are kept; 0 is for ever."
+    )
+    idempotency_hours: float = Field(
+        default=24, gt=0, description="Hours that the first answer to an `Idempotency-Key` is given again."
+    )
+    idempotency_kb: int = Field(
+        default=1024,
+        ge=1,
+        description="The longest answer kept for an `Idempotency-Key`, KB; a key with a longer one answers 409.",
+    )
+    sweep_seconds: float = Field(default=300, gt=0, description="Seconds between two deletions of what has expired.")
 
 
 class Log(Section):
@@ -202,6 +301,9 @@ class Settings(BaseSettings):
     discovery: Discovery = Discovery()
     web_search: WebSearch = WebSearch()
     limits: Bounds = Bounds()
+    websocket: WebSocket = WebSocket()
+    retention: Retention = Retention()
+    seal: Sealing = Sealing()
     log: Log = Log()
     recordings: Recordings = Recordings()
 
