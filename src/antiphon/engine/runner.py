@@ -32,6 +32,7 @@ from antiphon.wire.errors import (
     InvalidRequestError,
     NotFoundError,
     OverloadedError,
+    ServerError,
     StoreError,
 )
 from antiphon.wire.events import ErrorEvent, Event, Failed
@@ -186,6 +187,7 @@ class Runner:
             journal.end(failure if failure is not None and not response.output else response)
         finally:
             del self._live[journal.response_id]
+            journal.end(ServerError("The server had an error."))  # does nothing unless a fault of ours left it open
 
     async def _stored(self, live: _Live, last: list[Event]) -> tuple[Response, list[Event]]:
         """Store the end; what cannot be stored has failed."""
