@@ -15,11 +15,14 @@ import pytest
 from antiphon.wire.codec import builtins
 from antiphon.wire.errors import ServerError
 from antiphon.wire.events import Event, event_type, nested_error_event
+from tests.recorded import chat_streams
 from tests.shared import SHARED, needs_shared
+from tests.sockets import connected
+from tests.test_recorded_streams import played
 from tests.upstream import Upstream, speech
-from tests.wire.test_events import EVENTS
 from tests.whole.house import DEADLINE, Json, Whole, fast, text_of, whole
 from tests.whole.scripts import scripted
+from tests.wire.test_events import EVENTS
 
 PREFIX = "#/components/schemas/"
 F: Json = {"type": "function", "name": "weather", "parameters": {"type": "object", "properties": {}}}
@@ -116,6 +119,34 @@ async def test_a_stream_fits_the_document(answer: str, tmp_path: Path) -> None:
         events = await served.stream(model="m", input="Hi", tools=[F], reasoning={"summary": "auto"})
         assert {event["type"] for event in events} <= event_schemas().keys()
         fits(events)
+
+
+@needs_shared
+async def test_what_waits_and_what_fails_fits_the_document(tmp_path: Path) -> None:
+    fails: Json = {"acts": [{"act": "says", "text": "Hel"}, {"act": "fails", "error": "rate_limit"}]}
+    async with whole(tmp_path, **scripted(says("Hello"), fails)) as served:
+        queued = await served.stream(model="m", input="Hi", background=True)
+        failed = await served.stream(model="m", input="Hi")
+        assert queued[1]["type"] == "response.queued"
+        assert failed[-1]["type"] == "response.failed"
+        fits([event for event in [*queued, *failed] if event["type"] != "error"])  # flat in a stream, as OpenAI has it
+
+
+@needs_shared
+async def test_an_error_on_a_websocket_fits_the_document(tmp_path: Path) -> None:
+    async with whole(tmp_path, **scripted(says("Hello"))) as served, connected(served.url) as socket:
+        for wrong in ({"previous_response_id": "resp_unknown"}, {"input": 1}, {"background": True}):
+            await socket.send(**{"input": "Hi", **wrong})
+            validator("WebSocketErrorEvent").validate(await socket.event())
+        await socket.send(input="Hi")
+        fits(await socket.turn())
+
+
+@needs_shared
+def test_what_models_really_said_fits_the_document() -> None:
+    for recording in chat_streams()[::8]:
+        first = {event["type"]: event for event in reversed(played(recording).events)}
+        fits([*first.values()])
 
 
 @needs_shared

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.upstream import DONE, Reply, Upstream, chunk, refusal, speech, sse, usage
@@ -35,7 +34,7 @@ KEYS = """
 id object created_at status background completed_at error frequency_penalty incomplete_details instructions
 max_output_tokens max_tool_calls model moderation output parallel_tool_calls presence_penalty previous_response_id
 prompt_cache_key prompt_cache_retention reasoning safety_identifier service_tier store temperature text tool_choice
-tool_usage tools top_logprobs top_p truncation usage user metadata
+tools top_logprobs top_p truncation usage user metadata
 """.split()
 
 
@@ -118,6 +117,29 @@ async def test_a_schema_of_its_own_dialect_beside_a_choice_of_tools(tmp_path: Pa
             assert body.get("tool_choice", "auto") == choice
 
 
+HOSTED: list[Json] = [
+    {"type": "file_search", "vector_store_ids": ["vs_1"]},
+    {"type": "code_interpreter", "container": {"type": "auto"}},
+    {"type": "image_generation"},
+    {"type": "mcp", "server_label": "s", "server_url": "https://mcp.example"},
+    {"type": "programmatic_tool_calling"},
+]
+
+
+@pytest.mark.parametrize("tool", HOSTED, ids=lambda tool: str(tool["type"]))
+async def test_a_hosted_tool_that_is_not_served_is_never_forced(tool: Json, tmp_path: Path, upstream: Upstream) -> None:
+    named = {name: tool[name] for name in ("type", "server_label") if name in tool}
+    allowed = {"type": "allowed_tools", "mode": "required", "tools": [named]}
+    async with whole(tmp_path, models=[fast(upstream)]) as served:
+        for choice in (named, allowed, "required"):
+            body = {"model": "m", "input": "Hi", "tools": [tool], "tool_choice": choice}
+            assert (await served.ask("POST", "/responses", body))[0] == 400
+        assert upstream.exchanges == []
+        response = await created(served, upstream, tools=[tool, F])
+        assert [one["type"] for one in response["tools"]] == [tool["type"], "function"]
+        assert [one["function"]["name"] for one in upstream.exchanges[0].json["tools"]] == ["f"]
+
+
 async def test_moderation_is_refused_by_name(tmp_path: Path) -> None:
     async with whole(tmp_path) as served:
         body = {"model": "m", "input": "Hi", "moderation": {"model": "omni-moderation-latest"}}
@@ -136,9 +158,7 @@ async def test_moderation_is_refused_by_name(tmp_path: Path) -> None:
         ({"tool_choice": "required"}, "invalid_value"),
     ],
 )
-async def test_wrong_requests_are_never_200(
-    fields: Json, code: str, tmp_path: Path, upstream: Upstream
-) -> None:
+async def test_wrong_requests_are_never_200(fields: Json, code: str, tmp_path: Path, upstream: Upstream) -> None:
     async with whole(tmp_path, models=[fast(upstream)]) as served:
         for stream in (False, True):
             body = {"model": "m", "input": "Hi", "stream": stream, **fields}
@@ -149,13 +169,12 @@ async def test_wrong_requests_are_never_200(
 
 async def test_a_connection_serves_on_after_errors(tmp_path: Path, upstream: Upstream) -> None:
     async with whole(tmp_path, models=[fast(upstream, retries={"count": 0})]) as served:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
-            for reply in (refusal(400, {"error": {"message": "no"}}), refusal(500, {}), speech("Hello")):
-                upstream.reply(reply)
-                async with session.post(f"{served.url}/v1/responses", json={"model": "m", "input": "Hi"}) as answer:
-                    assert "connection" not in answer.headers
-                    found = await answer.json()
-            assert text_of(found) == "Hello"
+        for reply in (refusal(400, {"error": {"message": "no"}}), refusal(500, {}), speech("Hello")):
+            upstream.reply(reply)
+            async with served.raw.post(f"{served.url}/v1/responses", json={"model": "m", "input": "Hi"}) as answer:
+                assert "connection" not in answer.headers
+                found = await answer.json()
+        assert text_of(found) == "Hello"
 
 
 # references, chains, conversations
@@ -191,13 +210,14 @@ async def test_a_stored_response_remembers_what_it_continues(tmp_path: Path, ups
 
 async def test_the_official_client_pages_to_the_end(tmp_path: Path, upstream: Upstream) -> None:
     async with whole(tmp_path, models=[fast(upstream)]) as served:
-        given = [said(str(place)) for place in range(7)]
+        given: Any = [said(str(place)) for place in range(7)]
         response = await created(served, upstream, input=given)
         items = served.client.responses.input_items.list(response["id"], limit=2, order="asc")
-        assert [item.content[0].text async for item in items] == [str(place) for place in range(7)]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownVariableType] - a union
-        conversation = await served.client.conversations.create(items=given)  # pyright: ignore[reportArgumentType] - untyped messages
+        texts = [item.model_dump()["content"][0]["text"] async for item in items]
+        assert texts == [str(place) for place in range(7)]
+        conversation = await served.client.conversations.create(items=given)
         listed = served.client.conversations.items.list(conversation.id, limit=3)
-        assert len([item.id async for item in listed]) == 7  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType] - a union
+        assert [item.model_dump()["content"][0]["text"] async for item in listed] == texts[::-1]
 
 
 async def test_a_conversation_outlives_its_responses(tmp_path: Path, upstream: Upstream) -> None:
@@ -286,3 +306,52 @@ async def test_usage_is_the_sum_of_all_rounds(tmp_path: Path, upstream: Upstream
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": 17,
         }
+
+
+ENDS = {
+    "completed": ("stop", "eos", "end_turn", "STOP", "tool_calls", "a word of its own"),
+    "incomplete": ("length", "max_tokens", "content_filter"),
+    "failed": ("error", "abort"),
+}
+
+
+@pytest.mark.parametrize(("status", "word"), [(status, word) for status, words in ENDS.items() for word in words])
+async def test_every_finish_word_has_an_end(status: str, word: str, tmp_path: Path, upstream: Upstream) -> None:
+    async with whole(tmp_path, models=[fast(upstream)]) as served:
+        upstream.reply(speech("Hello", finish=word))
+        events = await served.stream(model="m", input="Hi")
+        response = events[-1]["response"]
+        assert response["status"] == status
+        assert text_of(response) == "Hello"
+        assert (response["completed_at"] is not None) is (status == "completed")
+        reason = "content_filter" if word == "content_filter" else "max_output_tokens"
+        assert response["incomplete_details"] == ({"reason": reason} if status == "incomplete" else None)
+
+
+async def test_stored_completions_are_found_by_their_metadata(tmp_path: Path, upstream: Upstream) -> None:
+    async with whole(tmp_path, models=[fast(upstream)]) as served:
+        upstream.default = Reply([json.dumps(COMPLETION).encode()], type="application/json")
+        completions = served.client.chat.completions
+        for value in ("a", "b"):
+            await completions.create(model="m", messages=[{"role": "user", "content": "Hi"}], store=True)
+            made = await completions.create(
+                model="m",
+                messages=[{"role": "user", "content": "Hi"}],
+                store=True,
+                metadata={"k": value, "other": "x"},
+            )
+        assert [one.id async for one in completions.list(metadata={"k": "b"})] == [made.id]
+        assert len([one.id async for one in completions.list(metadata={"other": "x"})]) == 2
+        assert [one.id async for one in completions.list(metadata={"k": "c"})] == []
+
+
+COMPLETION: Json = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1_700_000_000,
+    "model": "m",
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "Hello"}, "logprobs": None, "finish_reason": "stop"}
+    ],
+    "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+}
