@@ -35,6 +35,9 @@ from antiphon.wire.items import Message
 from antiphon.wire.models import Model as ModelCard
 from antiphon.wire.responses import Usage
 
+KEPT: Final = 1000
+"""Generations that are remembered as asked."""
+
 Pieces: TypeAlias = str | tuple[str, ...]
 
 ERRORS: Final[dict[str, type[AntiphonError]]] = {
@@ -162,6 +165,7 @@ class Scripted:
     async def stream(self, wanted: Generate, /) -> AsyncGenerator[Sequence[Delta]]:
         """Perform the next step; ModelError when there is none."""
         self.asked.append(wanted)
+        del self.asked[:-KEPT]
         step = self._take(last_user_text(wanted))
         ended = False
         try:
