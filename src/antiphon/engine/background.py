@@ -222,6 +222,10 @@ class Background:
         ledger = Ledger(self._store, self._clock, claim, streamed=request.stream, lease=self._limits.lease)
         live = _Live(claim, ledger)
         ledger.stop = live.stop
+        former = self._live.get(claim.response.id)
+        if former is not None:  # this process was suspended for longer than its lease, and has claimed its own run
+            former.ledger.lost = True
+            former.stop()
         self._live[claim.response.id] = live
         live.task = asyncio.ensure_future(self._go(live, request))
         return live
@@ -241,7 +245,8 @@ class Background:
             LOGGER.error("run %s was not stored: %s", live.claim.response.id, error.message)  # noqa: TRY400
         finally:
             live.ledger.close()
-            del self._live[live.claim.response.id]
+            if self._live.get(live.claim.response.id) is live:
+                del self._live[live.claim.response.id]
             self.wake()
 
     async def _run(self, live: _Live, request: CreateResponse) -> None:

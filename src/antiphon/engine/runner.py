@@ -29,6 +29,7 @@ from antiphon.ports.clock import Clock
 from antiphon.ports.storage import Storage
 from antiphon.ports.store import Finished, PageQuery, Slice
 from antiphon.wire.errors import (
+    AntiphonError,
     InvalidRequestError,
     NotFoundError,
     OverloadedError,
@@ -54,6 +55,8 @@ class _Live(msgspec.Struct):
     task: asyncio.Task[None] | None = None
     phase: Literal["starting", "running", "ending"] = "starting"
     stopped: bool = False
+    unstored: AntiphonError | None = None
+    """Why its end could not be stored, for a caller who is answered with an HTTP status."""
 
     def stop(self) -> None:
         """Cancel the run, unless it is already being stored; one that has not begun finds `stopped`."""
@@ -184,7 +187,8 @@ class Runner:
             if run.dropped:
                 journal.warnings = (*journal.warnings, truncated(run.dropped))
             failure = live.driver.failure
-            journal.end(failure if failure is not None and not response.output else response)
+            lost = failure if failure is not None and not response.output else live.unstored
+            journal.end(response if lost is None else lost)
         finally:
             del self._live[journal.response_id]
             journal.end(ServerError("The server had an error."))  # does nothing unless a fault of ours left it open
@@ -205,6 +209,8 @@ class Runner:
             LOGGER.error("response %s was not stored: %s", response.id, error.message)  # noqa: TRY400
             if conversation_id is not None:
                 await self._unlock(turn.project, conversation_id, response.id)
+            # not the store's 503, which clients repeat by themselves: its tools have run
+            live.unstored = ServerError(f"The response was made but could not be stored. {error.message}")
             return _unstored(response, last, error)
         return response, last
 
