@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from msgspec import structs
 
+from antiphon.adapters.clock import SeededClock
 from antiphon.ports.runs import Batch, FenceError
 from antiphon.ports.storage import Storage
 from antiphon.ports.store import PageQuery
@@ -372,6 +373,21 @@ async def test_the_end_appends_to_the_conversation_and_unlocks_it(store: Storage
     assert await store.lock_conversation(DEFAULT, conversation, "you", 2e9) is True
     await store.delete_response(DEFAULT, "resp_a")
     assert await listed(store, conversation) == ["msg_1", "msg_a_in", "ws_a", "msg_a"]
+
+
+async def test_a_queued_run_keeps_the_lock_that_it_holds_for_as_long_as_it_says(
+    store: Storage, clock: SeededClock
+) -> None:
+    mine, other = await talk(store, "a"), await talk(store, "b")
+    now = clock.now()
+    for conversation, owner in ((mine, "resp_a"), (other, "somebody")):
+        await store.lock_conversation(DEFAULT, conversation, owner, now + 60)
+    for name, conversation in (("a", mine), ("b", other)):
+        run = structs.replace(waiting(name, conversation=conversation), locked_until=now + 1000)
+        await store.queue_run(DEFAULT, run)
+    clock.advance(500)
+    assert await store.lock_conversation(DEFAULT, mine, "you", now + 2000) is False
+    assert await store.lock_conversation(DEFAULT, other, "you", now + 2000) is True
 
 
 async def test_an_id_that_came_into_the_conversation_meanwhile_is_appended_under_a_fresh_one(store: Storage) -> None:

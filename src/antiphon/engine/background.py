@@ -97,6 +97,8 @@ class Background:
             request=encode(turn.request),
             expires_at=self._expiry(),
             streamed=turn.request.stream,
+            # it may wait for its turn, here or elsewhere: its conversation stays locked until its end
+            locked_until=self._clock.now() + self._limits.background_seconds,
         )
         await self._store.queue_run(turn.project, run)
         self.wake()

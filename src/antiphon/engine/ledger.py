@@ -118,12 +118,15 @@ class Ledger:
         """Commit the end of the run together with everything that waits."""
         self.append(last)
         self._quiet()
-        await self._write(lambda checkpoint: self._runs.finish_run(self.claim.project, checkpoint, finished))
+        await self._write(lambda checkpoint: self._runs.finish_run(self.claim.project, checkpoint, finished), end=True)
         self.window.end()
 
-    async def _write(self, write: Callable[[Checkpoint], Awaitable[None]]) -> None:
+    async def _write(self, write: Callable[[Checkpoint], Awaitable[None]], *, end: bool = False) -> None:
         """Write a checkpoint of all there is now; what is not written stays for the next one."""
         async with self._lock:
+            assert self._run is not None
+            if self._run.finished and not end:
+                return  # the last events are told in the transaction that ends the run, and in no other
             pieces, items = len(self._pending), len(self._finished)
             checkpoint = self._checkpoint()
             self._due = False

@@ -139,9 +139,8 @@ class Runner:
         if request.conversation is None:
             return None
         conversation_id = request.conversation.id
-        # a background run may wait for its turn, here or elsewhere: its lock ends with it
-        patience = self._limits.background_seconds if request.background else LOCK_SECONDS
-        until = self._clock.now() + patience
+        # not for longer, also in the background: until its run is queued nobody would know to release the lock
+        until = self._clock.now() + LOCK_SECONDS
         taken = await self._store.lock_conversation(project, conversation_id, owner, until)
         if taken is None:
             raise NotFoundError(f"Conversation with id '{conversation_id}' not found.", param="conversation")

@@ -22,14 +22,15 @@ class FenceError(Exception):
 
 class QueuedRun(msgspec.Struct, frozen=True, kw_only=True):
     """A background response as it is accepted: its echo (status `queued`), its new input (all with ids), the request
-    as it has to be read again, when the stored response expires (epoch seconds, None: never), and whether its events
-    are journaled for readers."""
+    as it has to be read again, when the stored response expires (epoch seconds, None: never), whether its events are
+    journaled for readers, and until when it keeps the lock of its conversation, if it holds that (None: as it is)."""
 
     response: Response
     input: tuple[Entry, ...]
     request: bytes
     expires_at: float | None = None
     streamed: bool = True
+    locked_until: float | None = None
 
 
 class ClaimedRun(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,6 +36,7 @@ class Queue(msgspec.Struct, frozen=True):
     request: bytes
     expires_at: float | None
     streamed: bool
+    locked_until: float | None
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -150,6 +151,11 @@ class RunWrites:
             db.execute(
                 "INSERT INTO run_request (response_id, project_id, body) VALUES (?, ?, ?)", (*where, queue.request)
             )
+            if queue.locked_until is not None:
+                db.execute(
+                    "UPDATE conversation SET lock_until = ? WHERE key = ? AND lock_owner = ?",
+                    (queue.locked_until, at, response.id),
+                )
 
         return run
 

@@ -26,7 +26,7 @@ from antiphon.wire.conversations import Conversation
 from antiphon.wire.errors import StoreError
 from antiphon.wire.items import Item
 from antiphon.wire.prompts import PromptVersion
-from antiphon.wire.responses import Response
+from antiphon.wire.responses import ConversationRef, Response
 
 
 class MemoryStore:
@@ -224,6 +224,10 @@ class MemoryStore:
         turn.lease = Lease(next(self._numbers), run.request)
         turn.journal = [] if run.streamed else None
         turn.expires_at = run.expires_at
+        named = run.response.conversation
+        talk = state.talks.get(named.id) if isinstance(named, ConversationRef) else None
+        if talk is not None and talk.owner == run.response.id and run.locked_until is not None:
+            talk.until = run.locked_until
 
     async def claim_runs(
         self, owner: str, now: float, until: float, most: int, per_project: int, /

@@ -279,6 +279,7 @@ class SqliteStore:
             request=run.request,
             expires_at=run.expires_at,
             streamed=run.streamed,
+            locked_until=run.locked_until,
         )
         await self._db.submit(writes.queue(queue))
 
