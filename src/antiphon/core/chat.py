@@ -11,6 +11,7 @@ from antiphon.core.context import chat_messages
 from antiphon.core.dialect import Dialect
 from antiphon.core.dictation import dictated
 from antiphon.core.effects import Generate, Offer
+from antiphon.core.sampling import passed
 from antiphon.wire.responses import JsonObjectFormat, JsonSchemaFormat, TextConfig
 from antiphon.wire.tools import AllowedTools, NamedChoice, ToolChoice
 
@@ -38,15 +39,7 @@ def chat_body(wanted: Generate, dialect: Dialect) -> dict[str, Any]:
         "reasoning_effort": None if reasoning is None else reasoning.effort,
         dialect.max_tokens_field: wanted.max_output_tokens,
         "logprobs": True if logprobs else None,
-        "top_logprobs": request.top_logprobs or None,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "presence_penalty": request.presence_penalty,
-        "frequency_penalty": request.frequency_penalty,
-        "user": request.user,
-        "safety_identifier": request.safety_identifier,
-        "prompt_cache_key": request.prompt_cache_key,
-        "service_tier": request.service_tier,
+        **passed(request),
     }
     body: dict[str, Any] = {"model": wanted.model, "messages": chat_messages(wanted, dialect)}
     body.update((name, value) for name, value in optional.items() if value is not None)

@@ -16,6 +16,7 @@ from antiphon.core.dialect import NativeDialect
 from antiphon.core.effects import Entry, Exchange, Generate, Offer
 from antiphon.core.includes import ENCRYPTED, LOGPROBS
 from antiphon.core.recall import Output, Recalled, answered, call_id_of, called, expects_output, found_tools, mcp_output
+from antiphon.core.sampling import passed
 from antiphon.core.sealed import is_exchange, reasoning_text, thought_of
 from antiphon.wire.codec import builtins, encode
 from antiphon.wire.content import (
@@ -68,17 +69,9 @@ def native_body(wanted: Generate, dialect: NativeDialect, origin: str) -> Json:
         "reasoning": _reasoning(request.reasoning),
         "max_output_tokens": None if budget is None else max(budget, LEAST_TOKENS),
         "include": _include(request, dialect),
-        "top_logprobs": request.top_logprobs or None,
-        "temperature": request.temperature,
-        "top_p": request.top_p,
-        "presence_penalty": request.presence_penalty,
-        "frequency_penalty": request.frequency_penalty,
-        "user": request.user,
-        "safety_identifier": request.safety_identifier,
-        "prompt_cache_key": request.prompt_cache_key,
+        **passed(request),
         "prompt_cache_options": None if (cached := request.prompt_cache_options) is None else builtins(cached),
         "prompt_cache_retention": request.prompt_cache_retention,
-        "service_tier": request.service_tier,
     }
     body: Json = {"model": wanted.model, "input": input_items(wanted.context, dialect, origin)}
     body.update((name, value) for name, value in optional.items() if value is not None)

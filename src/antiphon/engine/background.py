@@ -18,14 +18,13 @@ from antiphon.core.limits import Limits
 from antiphon.core.run import Plan, Run
 from antiphon.core.state import unpack
 from antiphon.core.status import RESPONSE, final
-from antiphon.engine.course import course
+from antiphon.engine.course import course, expiry, finished
 from antiphon.engine.driver import Driver
 from antiphon.engine.intake import Accepted, Intake, Turn
 from antiphon.engine.ledger import Ledger, Window, cut_front
 from antiphon.ports.clock import Clock
 from antiphon.ports.runs import ClaimedRun, FenceError, QueuedRun
 from antiphon.ports.storage import Storage
-from antiphon.ports.store import Finished
 from antiphon.wire.codec import decode, encode
 from antiphon.wire.errors import AntiphonError, InvalidRequestError, NotFoundError, StoreError
 from antiphon.wire.responses import CreateResponse, Response, ResponseError
@@ -95,7 +94,7 @@ class Background:
             response=turn.response,
             input=turn.input,
             request=encode(turn.request),
-            expires_at=self._expiry(),
+            expires_at=expiry(self._clock, self._retention),
             streamed=turn.request.stream,
             # it may wait for its turn, here or elsewhere: its conversation stays locked until its end
             locked_until=self._clock.now() + self._limits.background_seconds,
@@ -276,12 +275,7 @@ class Background:
         live.phase = "ending"
         if ledger.lost:
             return
-        conversation_id = request.conversation.id if request.conversation is not None else None
-        appended = run.response.status in {"completed", "incomplete"}
-        finished = Finished(
-            run.response, claim.input, run.output, conversation_id, append=appended, expires_at=self._expiry()
-        )
-        await ledger.finish(last, finished)
+        await ledger.finish(last, finished(run, claim.input, expiry(self._clock, self._retention)))
 
     async def _turn(self, claim: ClaimedRun, request: CreateResponse) -> tuple[Turn | None, ResponseError | None]:
         """The turn of a claimed run, or why it cannot be run (any more)."""
@@ -307,9 +301,6 @@ class Background:
                     live.stop()
                 except StoreError as error:
                     LOGGER.warning("the lease of a run was not renewed: %s", error.message)
-
-    def _expiry(self) -> float | None:
-        return None if self._retention is None else self._clock.now() + self._retention
 
 
 def _plan(request: CreateResponse, response: Response, turn: Turn | None, limits: Limits) -> Plan:

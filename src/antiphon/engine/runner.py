@@ -19,7 +19,7 @@ from antiphon.core.pruning import truncated
 from antiphon.core.run import Run
 from antiphon.core.status import RESPONSE, final
 from antiphon.engine.background import Background, Queued
-from antiphon.engine.course import course
+from antiphon.engine.course import course, expiry, finished
 from antiphon.engine.driver import Driver
 from antiphon.engine.fitter import Speaker
 from antiphon.engine.intake import Intake, Memory, Turn
@@ -27,7 +27,7 @@ from antiphon.engine.journal import Journal
 from antiphon.engine.warmup import Silence
 from antiphon.ports.clock import Clock
 from antiphon.ports.storage import Storage
-from antiphon.ports.store import Finished, PageQuery, Slice
+from antiphon.ports.store import PageQuery, Slice
 from antiphon.wire.errors import (
     AntiphonError,
     InvalidRequestError,
@@ -198,10 +198,8 @@ class Runner:
         conversation_id = turn.request.conversation.id if turn.request.conversation is not None else None
         try:
             if turn.request.store:
-                appended = response.status in {"completed", "incomplete"}
-                expires_at = None if self._retention is None else self._clock.now() + self._retention
-                finished = Finished(response, turn.input, live.run.output, conversation_id, appended, expires_at)
-                await self._store.save_response(turn.project, finished)
+                end = finished(live.run, turn.input, expiry(self._clock, self._retention))
+                await self._store.save_response(turn.project, end)
             elif conversation_id is not None:
                 await self._store.lock_conversation(turn.project, conversation_id, response.id, 0.0)
         except StoreError as error:
