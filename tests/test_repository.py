@@ -59,8 +59,11 @@ def declared(name: str) -> list[Requirement]:
     """What pyproject asks for in the set of that name."""
     project, groups = PROJECT["project"], PROJECT["dependency-groups"]
     wanted: list[str] = list(project["dependencies"])
+    extras = project["optional-dependencies"]
+    for extra in {"base": (), "demo": ("agent", "local"), "dev": tuple(extras)}[name]:
+        wanted += extras[extra]
     if name != "base":
-        wanted += project["optional-dependencies"]["agent"] + groups["build"]
+        wanted += groups["build"]
     if name == "dev":
         wanted += [entry for entry in groups["dev"] if isinstance(entry, str)]
     return [Requirement(line) for line in wanted]
@@ -95,11 +98,11 @@ def test_no_file_holds_what_belongs_elsewhere(pattern: re.Pattern[str]) -> None:
 
 
 def test_every_file_is_text_of_a_reasonable_size() -> None:
-    large = [str(path.relative_to(ROOT)) for path in files() if path.stat().st_size > 300_000]
+    large = [str(path.relative_to(ROOT)) for path in files() if path.stat().st_size > 400_000]
     assert not large
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [*SETS, "weights"])
 def test_every_requirement_is_pinned_by_hash_and_names_no_index(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
     entry = re.compile(r"[A-Za-z0-9._-]+==[^\s;]+(?: ; [^\\]+)? \\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+")
@@ -134,5 +137,5 @@ def test_the_requirement_files_agree_with_each_other() -> None:
 
 
 def test_a_base_installation_has_no_heavy_dependency() -> None:
-    heavy = {"torch", "transformers", "tiktoken", "numpy", "pandas", "sqlalchemy", "fastapi", "litellm", "openai"}
+    heavy = {"torch", "transformers", "tiktoken", "onnxruntime", "pandas", "scipy", "sqlalchemy", "fastapi", "litellm"}
     assert not heavy & set(pins("base"))

@@ -25,6 +25,7 @@ from antiphon.ports.tool import Tool
 from antiphon.wire.requests import parse_create
 from antiphon.wire.responses import Response
 from antiphon.wire.tools import Tool as ToolConfig
+from tests.attached import attachments
 from tests.core.plays import SearchReceipt
 from tests.grammar import parse_sse
 
@@ -38,10 +39,10 @@ class Functions:
     types = ("function",)
     repeatable = False
 
-    async def offers(self, config: ToolConfig, place: int, /) -> Sequence[Offer]:
+    async def offers(self, project: str, config: ToolConfig, place: int, /) -> Sequence[Offer]:
         return [Offer(getattr(config, "name", ""), tool=place)]
 
-    async def run(self, call: Call, config: ToolConfig, /) -> Outcome:
+    async def run(self, project: str, call: Call, config: ToolConfig, /) -> Outcome:
         raise AssertionError("the client runs functions")
 
     async def close(self) -> None:
@@ -67,10 +68,10 @@ class Searches:
         async with asyncio.timeout(DEADLINE), self._changed:
             await self._changed.wait_for(lambda: self.running >= calls)
 
-    async def offers(self, config: ToolConfig, place: int, /) -> Sequence[Offer]:
+    async def offers(self, project: str, config: ToolConfig, place: int, /) -> Sequence[Offer]:
         return [Offer("web_search", receipt=SearchReceipt(), tool=place)]
 
-    async def run(self, call: Call, config: ToolConfig, /) -> Outcome:
+    async def run(self, project: str, call: Call, config: ToolConfig, /) -> Outcome:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -135,7 +136,14 @@ async def staged(
     tools: dict[str, Tool] = {"function": Functions(), "web_search": searches}
     means = Means(Keys(["a secret of these tests, long enough"]), BpeTokens())
     catalog = Catalog({"test": model}, clock)
-    intake = Intake(store=store, clock=clock, catalog=catalog, tools=tools, means=means)
+    intake = Intake(
+        store=store,
+        clock=clock,
+        catalog=catalog,
+        tools=tools,
+        means=means,
+        attachments=attachments(clock, store.files),
+    )
     runner = Runner(store=store, clock=clock, intake=intake, limits=limits, retention=retention)
     runner.open()
     try:

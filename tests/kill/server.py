@@ -62,11 +62,11 @@ class Marking:
         self._url = url
         self._session = session
 
-    async def offers(self, config: ToolConfig, place: int, /) -> Sequence[Offer]:
+    async def offers(self, project: str, config: ToolConfig, place: int, /) -> Sequence[Offer]:
         parameters = {"type": "object", "properties": {"code": {"type": "string"}}}
         return [Offer(name=NAME, parameters=parameters, receipt=Receipt(), tool=place)]
 
-    async def run(self, call: Call, config: ToolConfig, /) -> Outcome:
+    async def run(self, project: str, call: Call, config: ToolConfig, /) -> Outcome:
         code = decode(call.arguments.encode(), dict[str, str])["code"]
         async with self._session.post(self._url, json={"code": code}) as answer:
             return Outcome(call.call_id, f"ran {code}: {await answer.text()}")

@@ -29,7 +29,7 @@ def result(content: Any, error: str | None = None) -> Json:
 
 
 async def call(tool: ReplayTool | WebSearch, arguments: str) -> Call:
-    (offer,) = await tool.offers(WebSearchTool(), 0)
+    (offer,) = await tool.offers("default", WebSearchTool(), 0)
     return Call("call_1", "ws_1", offer.name, arguments, offer)
 
 
@@ -66,13 +66,13 @@ async def test_a_tool_answers_from_its_recordings(tmp_path: Path) -> None:
     tool = ReplayTool(WebSearch(ReplaySearch(recordings)), recordings)
     assert "web_search" in tool.types
     assert tool.repeatable
-    outcome = await tool.run(await call(tool, '{ "query": "x" }'), WebSearchTool())
+    outcome = await tool.run("default", await call(tool, '{ "query": "x" }'), WebSearchTool())
     assert (outcome.call_id, outcome.output, outcome.failed) == ("call_1", "found", False)
-    assert (await tool.run(await call(tool, '{"query": "y"}'), WebSearchTool())).failed
-    assert "part" in (await tool.run(await call(tool, '{"query": "z"}'), WebSearchTool())).output
-    assert (await tool.run(await call(tool, "{"), WebSearchTool())).failed
+    assert (await tool.run("default", await call(tool, '{"query": "y"}'), WebSearchTool())).failed
+    assert "part" in (await tool.run("default", await call(tool, '{"query": "z"}'), WebSearchTool())).output
+    assert (await tool.run("default", await call(tool, "{"), WebSearchTool())).failed
     with pytest.raises(ReplayMissError):
-        await tool.run(await call(tool, '{"query": "?"}'), WebSearchTool())
+        await tool.run("default", await call(tool, '{"query": "?"}'), WebSearchTool())
     await tool.close()
 
 
@@ -86,7 +86,9 @@ async def test_every_recorded_search_replays_through_the_tool() -> None:
             continue
         searched += 1
         recorded = json.loads(exchange["response"]["body"]["__data__"]["content"])
-        outcome = await tool.run(await call(tool, json.dumps(exchange["request"]["kwargs"])), WebSearchTool())
+        outcome = await tool.run(
+            "default", await call(tool, json.dumps(exchange["request"]["kwargs"])), WebSearchTool()
+        )
         told = json.loads(outcome.output)
         for page in recorded["top_k"]:
             page.pop("raw_content", None)

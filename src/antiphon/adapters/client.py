@@ -23,11 +23,11 @@ class ClientTool:
         self.types = types
         self._offering = offering
 
-    async def offers(self, config: ToolConfig, place: int, /) -> Sequence[Offer]:
+    async def offers(self, project: str, config: ToolConfig, place: int, /) -> Sequence[Offer]:  # noqa: ARG002 - as below
         """The functions of this declaration; raises UnservedError for one that only a hosted tool could serve."""
         return self._offering(config, place)
 
-    async def run(self, call: Call, config: ToolConfig, /) -> Outcome:  # noqa: ARG002 - the port's signature
+    async def run(self, project: str, call: Call, config: ToolConfig, /) -> Outcome:  # noqa: ARG002 - the port's signature
         """Refused: only the client can run it. The run never asks for this."""
         return Outcome(call.call_id, f"The function {call.name} is run by the client, not by the server.", failed=True)
 

@@ -21,6 +21,13 @@ ITEM: Final[Lifecycle] = {
     "generating": {"completed", "incomplete", "failed"},
 }
 
+UPLOAD: Final[Lifecycle] = {"pending": {"completed", "cancelled", "expired"}}
+
+VECTOR_STORE_FILE: Final[Lifecycle] = {"in_progress": {"completed", "failed", "cancelled"}}
+"""Of one document: a file that is attached again after it failed is another one."""
+
+FILE_BATCH: Final[Lifecycle] = {"in_progress": {"completed", "failed", "cancelled"}}
+
 
 class IllegalMoveError(RuntimeError):
     """A lifecycle was asked for a move that its table does not have: a fault of ours, never of a client."""

@@ -258,7 +258,7 @@ class Background:
         run = Run(_plan(request, response, turn, self._limits), self._clock.id, self._clock.now)
         state = unpack(claim.state)
         ledger.attach(run, state)
-        driver = Driver(turn.served.model, turn.tools, turn.fitter) if turn is not None else None
+        driver = Driver(claim.project, turn.served.model, turn.tools, turn.fitter) if turn is not None else None
         if not fresh:
             ledger.append(run.resume(state, dict(claim.output), _repeatable(turn)))
         if ledger.cancelled or ledger.lost:

@@ -54,7 +54,10 @@ class Driver:
     """Drives one run. `tools` are the served tools by place in the request; `failure` is the error that broke the run,
     for a caller who can still be answered with an HTTP status."""
 
-    def __init__(self, model: Speaker, tools: Mapping[int, tuple[Tool, ToolConfig]], fitter: Fitter) -> None:
+    def __init__(
+        self, project: str, model: Speaker, tools: Mapping[int, tuple[Tool, ToolConfig]], fitter: Fitter
+    ) -> None:
+        self._project = project
         self._model = model
         self._tools = tools
         self._fitter = fitter
@@ -128,7 +131,7 @@ class Driver:
     async def _run(self, call: Call, gate: asyncio.Semaphore) -> Outcome:
         tool, config = self._tools[call.offer.tool]
         async with gate:
-            return await tool.run(call, config)
+            return await tool.run(self._project, call, config)
 
 
 def bounded(outcome: Outcome, limit: int) -> Outcome:

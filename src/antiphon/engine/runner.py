@@ -166,7 +166,7 @@ class Runner:
             on_abandon=lambda: live.stop(),  # noqa: PLW0108 - the run is made below
             warnings=turn.warnings,
         )
-        live = _Live(turn, run, Driver(speaker, turn.tools, turn.fitter), journal)
+        live = _Live(turn, run, Driver(turn.project, speaker, turn.tools, turn.fitter), journal)
         self._live[turn.response.id] = live
         live.task = asyncio.ensure_future(self._go(live))
         return journal

@@ -31,12 +31,12 @@ class Tool(Protocol):
         """Whether a call that was interrupted may be run again (law 7)."""
         ...
 
-    async def offers(self, config: ToolConfig, place: int, /) -> Sequence[Offer]:
+    async def offers(self, project: str, config: ToolConfig, place: int, /) -> Sequence[Offer]:
         """The functions shown to the model for this entry of what the request declares, which stands at `place`.
         Raises UnservedError."""
         ...
 
-    async def run(self, call: Call, config: ToolConfig, /) -> Outcome:
+    async def run(self, project: str, call: Call, config: ToolConfig, /) -> Outcome:
         """Run the call. Not called for offers without a receipt."""
         ...
 

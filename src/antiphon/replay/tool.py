@@ -47,11 +47,11 @@ class ReplayTool:
         """Always: nothing is run."""
         return True
 
-    async def offers(self, config: ToolConfig, place: int, /) -> Sequence[Offer]:
+    async def offers(self, project: str, config: ToolConfig, place: int, /) -> Sequence[Offer]:
         """Those of the tool."""
-        return await self._tool.offers(config, place)
+        return await self._tool.offers(project, config, place)
 
-    async def run(self, call: Call, config: ToolConfig, /) -> Outcome:  # noqa: ARG002 - the port's signature
+    async def run(self, project: str, call: Call, config: ToolConfig, /) -> Outcome:  # noqa: ARG002 - the port's signature
         """What was recorded for this name and these arguments."""
         try:
             arguments = msgspec.json.decode(call.arguments, type=dict[str, Any])

@@ -99,7 +99,7 @@ def parse_chat_update(body: bytes, *, strict: bool = True) -> UpdateChatCompleti
     fields = decode_object(body)
     if "metadata" not in fields:
         raise missing_parameter("metadata")
-    found = _fields(fields, UpdateChatCompletion, strict=strict)
+    found = parse_fields(fields, UpdateChatCompletion, strict=strict)
     return UpdateChatCompletion(metadata=found.get("metadata", {}))
 
 
@@ -117,17 +117,17 @@ def parse_metadata(query: Query) -> dict[str, str]:
 
 def parse_prompt(body: bytes, *, strict: bool = True) -> CreatePrompt:
     """The body of POST /v1/prompts. Raises InvalidRequestError."""
-    return _object(body, CreatePrompt, strict=strict)
+    return parse_object(body, CreatePrompt, strict=strict)
 
 
 def parse_prompt_update(body: bytes, *, strict: bool = True) -> UpdatePrompt:
     """The body of POST /v1/prompts/{id}. Raises InvalidRequestError."""
-    return _object(body, UpdatePrompt, strict=strict)
+    return parse_object(body, UpdatePrompt, strict=strict)
 
 
 def parse_prompt_default(body: bytes, *, strict: bool = True) -> DefaultPrompt:
     """The body of POST /v1/prompts/{id}/default. Raises InvalidRequestError."""
-    return _object(body, DefaultPrompt, strict=strict)
+    return parse_object(body, DefaultPrompt, strict=strict)
 
 
 def parse_variable(value: Any, path: str) -> str | VariablePart:
@@ -148,15 +148,16 @@ def parse_variable(value: Any, path: str) -> str | VariablePart:
 # fields
 
 
-def _object(body: bytes, wanted: type[S], *, strict: bool) -> S:
-    found = _fields(decode_object(body), wanted, strict=strict)
+def parse_object(body: bytes, wanted: type[S], *, strict: bool) -> S:
+    """A JSON object whose parameters are the fields of this struct. Raises InvalidRequestError."""
+    found = parse_fields(decode_object(body), wanted, strict=strict)
     for field in msgspec.structs.fields(wanted):
         if field.required and field.name not in found:
             raise missing_parameter(field.name)
     return wanted(**found)
 
 
-def _fields(fields: dict[str, Raw], wanted: type[Struct], *, strict: bool) -> dict[str, Any]:
+def parse_fields(fields: dict[str, Raw], wanted: type[Struct], *, strict: bool) -> dict[str, Any]:
     """The parameters that are present and not null, by the types that the struct declares."""
     types = {field.name: field.type for field in msgspec.structs.fields(wanted)}
     found: dict[str, Any] = {}

@@ -59,11 +59,14 @@ class ToolSearchTool(Struct, frozen=True, kw_only=True, tag_field="type", tag="t
 
 
 class RankingOptions(Struct, frozen=True, kw_only=True):
-    """How hits are ranked; `hybrid_search` is `{embedding_weight, text_weight}`."""
+    """How hits are ranked; `hybrid_search` is `{embedding_weight, text_weight}`. The last two are extensions: `alpha`
+    stands for the weights `alpha` and `1 - alpha`, `impact_factor` is the constant of reciprocal rank fusion."""
 
     ranker: str = "auto"
     score_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.0
     hybrid_search: dict[str, Any] | UnsetType = UNSET
+    alpha: Annotated[float, Meta(ge=0, le=1)] | UnsetType = UNSET
+    impact_factor: Annotated[float, Meta(ge=1, le=1_000_000)] | UnsetType = UNSET
 
 
 class FileSearchTool(Struct, frozen=True, kw_only=True, tag_field="type", tag="file_search"):
