@@ -9,6 +9,7 @@ from typing import cast
 import msgspec
 from msgspec import structs
 
+from antiphon.adapters.memory.library import Library
 from antiphon.adapters.sql.rows import Row, renamed, rows, same
 from antiphon.core.effects import Entry
 from antiphon.core.status import RESPONSE, final
@@ -116,6 +117,7 @@ class Project:
         self.prompts: dict[str, Prompt] = {}
         self.completions: dict[str, StoredCompletion] = {}
         self.answers: dict[str, FirstAnswer] = {}
+        self.library = Library()
         self._new_id = new_id
 
     # items

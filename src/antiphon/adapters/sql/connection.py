@@ -43,12 +43,13 @@ def blocked(error: sqlite3.Error) -> bool:
     return code(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def writer(path: Path, patience: float) -> sqlite3.Connection:
+def writer(path: Path, patience: float, page_size: int = 2048) -> sqlite3.Connection:
     """A connection that writes, in WAL mode; every commit is on the disk before it returns. `patience`: seconds to wait
-    for another process."""
+    for another process; `page_size` is that of a new file (a response touches six pages or so, and each is written to
+    the log whole)."""
     db = _connect(path, patience)
     try:
-        db.execute("PRAGMA page_size = 2048")  # a response touches six pages or so; each is written to the log whole
+        db.execute(f"PRAGMA page_size = {page_size}")
         _journal(db, patience)
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does it, after it has answered

@@ -13,12 +13,19 @@ import msgspec
 from antiphon.adapters.sql import connection, reads
 from antiphon.adapters.sql.items import Items
 from antiphon.adapters.sql.readers import Query, Readers
-from antiphon.adapters.sql.schema import migrate
+from antiphon.adapters.sql.schema import STEPS, migrate
 from antiphon.adapters.sql.writer import Command, Writer
 from antiphon.ports.clock import Clock
 from antiphon.wire.errors import StoreError
 
 T = TypeVar("T")
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """What kind of file it is: the steps of its schema (the first one makes the table `project`), its page size."""
+
+    steps: tuple[tuple[str, ...], ...] = STEPS
+    page_size: int = 2048
 
 
 class _Open(msgspec.Struct, frozen=True):
@@ -29,11 +36,12 @@ class _Open(msgspec.Struct, frozen=True):
 class Database:
     """Every method but `open` raises StoreError while it is closed."""
 
-    def __init__(self, clock: Clock, path: Path, patience: float) -> None:
+    def __init__(self, clock: Clock, path: Path, patience: float, layout: Layout | None = None) -> None:
         """`patience`: seconds to wait while another process writes."""
         self._clock = clock
         self._path = path
         self._patience = patience
+        self._layout = layout or Layout()
         self._projects: dict[str, int] = {}
         self._files: _Open | None = None
 
@@ -51,13 +59,13 @@ class Database:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch(mode=0o600)  # what users say is for the owner only; -wal and -shm follow
-            db = connection.writer(self._path, self._patience)
+            db = connection.writer(self._path, self._patience, self._layout.page_size)
         except sqlite3.Error as error:
             raise connection.refused(error) from error
         except OSError as error:
             raise StoreError(f"The data folder cannot be used: {error.strerror}.") from error
         try:
-            migrate(db)
+            migrate(db, self._layout.steps)
         except (sqlite3.Error, StoreError) as error:
             db.close()
             raise connection.refused(error) if isinstance(error, sqlite3.Error) else error from error
@@ -114,6 +122,11 @@ class Database:
         """As `far`, with the project; one that was never written to is 0, which owns nothing."""
         project_id = await self.project(name) or 0
         return await self.far(lambda db: query(db, project_id))
+
+    async def peek(self, name: str, query: Callable[[sqlite3.Connection, int], T]) -> T:
+        """As `point`, with the project."""
+        project_id = await self.project(name) or 0
+        return await self.point(lambda db: query(db, project_id))
 
     async def write(self, name: str, command: Callable[[sqlite3.Connection, int], T]) -> T:
         """As `submit`, with the project."""

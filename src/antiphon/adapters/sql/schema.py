@@ -170,7 +170,143 @@ _WIRE: Final = (
     "CREATE INDEX idempotency_by_expiry ON idempotency (project_id, until)",
 )
 
-STEPS: Final[tuple[tuple[str, ...], ...]] = (_FRAME, _WIRE)
+_RETRIEVAL: Final = (
+    # `body` is the File; its bytes are a blob of the name `id`
+    """CREATE TABLE file (
+        key INTEGER PRIMARY KEY,
+        project_id INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        purpose TEXT NOT NULL,
+        expires_at INTEGER,
+        media TEXT NOT NULL,
+        body TEXT NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX file_by_id ON file (project_id, id)",
+    "CREATE INDEX file_by_project ON file (project_id)",
+    "CREATE INDEX file_by_purpose ON file (project_id, purpose)",
+    "CREATE INDEX file_by_expiry ON file (project_id, expires_at) WHERE expires_at IS NOT NULL",
+    # `body` is the Upload as it was left, `seconds` the lifetime of the file that it becomes
+    """CREATE TABLE upload (
+        key INTEGER PRIMARY KEY,
+        project_id INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        status TEXT NOT NULL,
+        expires_at INTEGER NOT NULL,
+        media TEXT NOT NULL,
+        seconds INTEGER,
+        body TEXT NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX upload_by_id ON upload (project_id, id)",
+    "CREATE INDEX upload_by_status ON upload (project_id, status, expires_at)",
+    """CREATE TABLE upload_part (
+        key INTEGER PRIMARY KEY,
+        project_id INTEGER NOT NULL,
+        upload_id INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        bytes INTEGER NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX upload_part_by_id ON upload_part (project_id, id)",
+    "CREATE INDEX upload_part_by_upload ON upload_part (project_id, upload_id)",
+    # the counts and `usage_bytes` are kept by the triggers below, so that a store of any size is read at once; `body`
+    # is the rest of it; `emptied`: expired and no longer indexed; `deleted`: for clients it is gone, its memberships
+    # and batches are being deleted in parts, and then the row
+    """CREATE TABLE vector_store (
+        key INTEGER PRIMARY KEY,
+        project_id INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        in_progress INTEGER NOT NULL DEFAULT 0,
+        completed INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0,
+        cancelled INTEGER NOT NULL DEFAULT 0,
+        usage_bytes INTEGER NOT NULL DEFAULT 0,
+        expires_at INTEGER,
+        emptied INTEGER NOT NULL DEFAULT 0,
+        deleted INTEGER NOT NULL DEFAULT 0,
+        body TEXT NOT NULL
+    )""",
+    "CREATE UNIQUE INDEX vector_store_by_id ON vector_store (project_id, id)",
+    "CREATE INDEX vector_store_by_project ON vector_store (project_id) WHERE deleted = 0",
+    "CREATE INDEX vector_store_to_delete ON vector_store (project_id) WHERE deleted = 1",
+    """CREATE INDEX vector_store_by_expiry ON vector_store (project_id, expires_at)
+    WHERE expires_at IS NOT NULL AND emptied = 0 AND deleted = 0""",
+    # a row for each document, which is what the index knows the file by; `strategy` and `last_error` are JSON. The
+    # lease is as that of a run: `owner` is NULL while the document waits
+    """CREATE TABLE vector_store_file (
+        key INTEGER PRIMARY KEY,
+        project_id INTEGER NOT NULL,
+        store_id INTEGER NOT NULL,
+        file_id INTEGER NOT NULL,
+        document TEXT NOT NULL,
+        status TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        usage_bytes INTEGER NOT NULL DEFAULT 0,
+        owner TEXT,
+        until REAL NOT NULL DEFAULT 0,
+        fence INTEGER NOT NULL DEFAULT 0,
+        recoveries INTEGER NOT NULL DEFAULT 0,
+        attributes TEXT NOT NULL,
+        strategy TEXT NOT NULL,
+        last_error TEXT
+    )""",
+    "CREATE UNIQUE INDEX vector_store_file_by_file ON vector_store_file (project_id, file_id, store_id)",
+    "CREATE UNIQUE INDEX vector_store_file_by_document ON vector_store_file (project_id, document)",
+    "CREATE INDEX vector_store_file_by_store ON vector_store_file (project_id, store_id)",
+    "CREATE INDEX vector_store_file_by_status ON vector_store_file (project_id, store_id, status)",
+    # what can be claimed, and what is; both hold only what has not ended
+    """CREATE INDEX vector_store_file_waiting ON vector_store_file (project_id)
+    WHERE status = 'in_progress' AND owner IS NULL""",
+    """CREATE INDEX vector_store_file_leased ON vector_store_file (project_id, until, document)
+    WHERE status = 'in_progress' AND owner IS NOT NULL""",
+    """CREATE TABLE file_batch (
+        key INTEGER PRIMARY KEY,
+        project_id INTEGER NOT NULL,
+        store_id INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        cancelled INTEGER NOT NULL DEFAULT 0
+    )""",
+    "CREATE UNIQUE INDEX file_batch_by_id ON file_batch (project_id, id)",
+    "CREATE INDEX file_batch_by_store ON file_batch (project_id, store_id)",
+    # `member_id` is the key of a vector_store_file
+    """CREATE TABLE file_batch_member (
+        project_id INTEGER NOT NULL,
+        batch_id INTEGER NOT NULL,
+        member_id INTEGER NOT NULL,
+        PRIMARY KEY (project_id, batch_id, member_id)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX file_batch_member_by_member ON file_batch_member (project_id, member_id)",
+    """CREATE TRIGGER vector_store_file_added AFTER INSERT ON vector_store_file BEGIN
+        UPDATE vector_store SET
+            in_progress = in_progress + (NEW.status = 'in_progress'),
+            completed = completed + (NEW.status = 'completed'),
+            failed = failed + (NEW.status = 'failed'),
+            cancelled = cancelled + (NEW.status = 'cancelled'),
+            usage_bytes = usage_bytes + NEW.usage_bytes
+        WHERE key = NEW.store_id;
+    END""",
+    """CREATE TRIGGER vector_store_file_moved AFTER UPDATE OF status, usage_bytes ON vector_store_file BEGIN
+        UPDATE vector_store SET
+            in_progress = in_progress + (NEW.status = 'in_progress') - (OLD.status = 'in_progress'),
+            completed = completed + (NEW.status = 'completed') - (OLD.status = 'completed'),
+            failed = failed + (NEW.status = 'failed') - (OLD.status = 'failed'),
+            cancelled = cancelled + (NEW.status = 'cancelled') - (OLD.status = 'cancelled'),
+            usage_bytes = usage_bytes + NEW.usage_bytes - OLD.usage_bytes
+        WHERE key = NEW.store_id;
+    END""",
+    """CREATE TRIGGER vector_store_file_gone AFTER DELETE ON vector_store_file BEGIN
+        UPDATE vector_store SET
+            in_progress = in_progress - (OLD.status = 'in_progress'),
+            completed = completed - (OLD.status = 'completed'),
+            failed = failed - (OLD.status = 'failed'),
+            cancelled = cancelled - (OLD.status = 'cancelled'),
+            usage_bytes = usage_bytes - OLD.usage_bytes
+        WHERE key = OLD.store_id;
+        DELETE FROM file_batch_member WHERE project_id = OLD.project_id AND member_id = OLD.key;
+    END""",
+)
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (_FRAME, _WIRE, _RETRIEVAL)
 
 
 def migrate(db: sqlite3.Connection, steps: tuple[tuple[str, ...], ...] = STEPS) -> None:

@@ -11,7 +11,10 @@ from itertools import count
 
 from msgspec import structs
 
+from antiphon.adapters.memory.files import MemoryFiles
+from antiphon.adapters.memory.library import Library
 from antiphon.adapters.memory.state import Lease, Project, Prompt, Talk, Turn, expired, moved
+from antiphon.adapters.memory.vector_stores import MemoryVectorStores
 from antiphon.adapters.parts import Parts, Plain
 from antiphon.adapters.sql.journal import bounded
 from antiphon.adapters.sql.window import page as paged
@@ -30,12 +33,24 @@ from antiphon.wire.responses import ConversationRef, Response
 
 
 class MemoryStore:
-    """The port `Storage` without files."""
+    """The port `Storage`, not on any disk."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._projects: dict[str, Project] | None = None
         self._numbers = count()
+        self._files = MemoryFiles(self._library, self._libraries)
+        self._vector_stores = MemoryVectorStores(self._library, self._libraries)
+
+    @property
+    def files(self) -> MemoryFiles:
+        """Files and uploads."""
+        return self._files
+
+    @property
+    def vector_stores(self) -> MemoryVectorStores:
+        """Vector stores and their files."""
+        return self._vector_stores
 
     async def open(self) -> None:
         """Begin empty."""
@@ -406,6 +421,12 @@ class MemoryStore:
 
     def _project(self, name: str) -> Project:
         return self._open().setdefault(name, Project(name, self._clock.id))
+
+    def _library(self, name: str) -> Library:
+        return self._project(name).library
+
+    def _libraries(self) -> dict[str, Library]:
+        return {name: project.library for name, project in self._open().items()}
 
 
 def _held(state: Project, checkpoint: Checkpoint) -> tuple[Turn, Lease]:

@@ -23,6 +23,7 @@ from antiphon.adapters.sql.items import Appended
 from antiphon.adapters.sql.press import Press
 from antiphon.adapters.sql.rows import rows
 from antiphon.adapters.sql.runs import Claim, Ended, Queue, RunWrites, claim_one, claim_some
+from antiphon.adapters.sql.shelving import SqlFiles, SqlVectorStores
 from antiphon.adapters.sql.window import page as paged
 from antiphon.adapters.sql.writes import Save, Saved, Writes
 from antiphon.core.effects import Entry
@@ -58,6 +59,18 @@ class SqliteStore:
         self._db = Database(clock, data / FILE, patience)
         self._contexts = Contexts(cache_bytes)
         self._press = Press()
+        self._files = SqlFiles(self._db)
+        self._vector_stores = SqlVectorStores(self._db)
+
+    @property
+    def files(self) -> SqlFiles:
+        """Files and uploads."""
+        return self._files
+
+    @property
+    def vector_stores(self) -> SqlVectorStores:
+        """Vector stores and their files."""
+        return self._vector_stores
 
     async def open(self) -> None:
         """Open, migrate to the newest schema, and make the `default` project."""
