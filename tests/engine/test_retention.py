@@ -46,7 +46,7 @@ HELLO = Step((Says("Hello"),), repeat=True)
 
 
 def retention(stage: Stage) -> Retention:
-    return Retention(store=stage.store, clock=stage.clock, seconds=300)
+    return Retention(stage.store, clock=stage.clock, seconds=300)
 
 
 async def test_responses_go_after_their_time(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ async def test_a_chain_whose_beginning_has_gone_cannot_go_on(tmp_path: Path) -> 
 
 async def test_many_go_in_chunks_and_others_run_in_between() -> None:
     kept = Kept(expired=1000)
-    assert await Retention(store=kept, clock=SeededClock(), seconds=1).sweep() == 1000
+    assert await Retention(kept, clock=SeededClock(), seconds=1).sweep() == 1000
     assert len(kept.calls) == 11
     assert len(set(kept.calls)) == 1  # what expires meanwhile is for the next sweep
 
@@ -103,7 +103,7 @@ async def test_many_go_in_chunks_and_others_run_in_between() -> None:
 async def test_it_sweeps_while_it_is_open_and_a_refusal_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
     kept = Kept(expired=5)
     kept.refusal = StoreError("The database is locked.")
-    retention = Retention(store=kept, clock=SeededClock(), seconds=0.01)
+    retention = Retention(kept, clock=SeededClock(), seconds=0.01)
     with caplog.at_level(logging.INFO, "antiphon.engine.retention"):
         retention.open()
         async with asyncio.timeout(DEADLINE):
@@ -119,4 +119,4 @@ async def test_it_sweeps_while_it_is_open_and_a_refusal_does_not_end_it(caplog: 
 
 
 async def test_closing_what_was_never_open_does_nothing() -> None:
-    await Retention(store=Kept(0), clock=SeededClock(), seconds=1).close()
+    await Retention(Kept(0), clock=SeededClock(), seconds=1).close()

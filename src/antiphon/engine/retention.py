@@ -1,7 +1,7 @@
 """Retention: what has expired is deleted, every few minutes while the server runs.
 
-Between its time and the next sweep an expired object can still be read. Every process sweeps; the store makes sure that
-each row goes once.
+Between its time and the next sweep an expired response can still be read. Every process sweeps; the store makes sure
+that each row goes once.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Expiring(Protocol):
 
 
 class Retention:
-    """Sweeps one store every `seconds`, beginning with `open`."""
+    """Sweeps these every `seconds`, beginning with `open`."""
 
-    def __init__(self, *, store: Expiring, clock: Clock, seconds: float) -> None:
-        self._store = store
+    def __init__(self, *swept: Expiring, clock: Clock, seconds: float) -> None:
+        self._swept = swept
         self._clock = clock
         self._seconds = seconds
         self._task: asyncio.Task[None] | None = None
@@ -44,18 +44,19 @@ class Retention:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def sweep(self) -> int:
-        """Delete what has expired by now, a call of the store at a time; how many. Raises StoreError."""
-        now, swept = self._clock.now(), 0
-        while deleted := await self._store.expire(now):
-            swept += deleted
-            await asyncio.sleep(0)  # others write in between
-        return swept
+        """Delete what has expired by now, a call at a time; how many. Raises StoreError."""
+        now, deleted = self._clock.now(), 0
+        for each in self._swept:
+            while gone := await each.expire(now):
+                deleted += gone
+                await asyncio.sleep(0)  # others write in between
+        return deleted
 
     async def _go(self) -> None:
         while True:
             try:
-                if swept := await self.sweep():
-                    LOGGER.info("%d objects had expired and were deleted", swept)
+                if deleted := await self.sweep():
+                    LOGGER.info("%d objects had expired and were deleted", deleted)
             except StoreError as error:
                 LOGGER.warning("what has expired could not be deleted: %s", error.message)
             await asyncio.sleep(self._seconds)

@@ -57,8 +57,13 @@ class NotKeptError(AntiphonError):
 
 
 def key_of(scope: Scope) -> str | None:
-    """The request's key; None without one, and for a body that is declared as something else than JSON. Raises
-    InvalidRequestError for one that is empty or too long."""
+    """As `given_key`, but None for a body that is declared as something else than JSON."""
+    key = given_key(scope)
+    return key if is_json(scope) or not named(scope, b"content-type") else None
+
+
+def given_key(scope: Scope) -> str | None:
+    """The request's key; None without one. Raises InvalidRequestError for one that is empty or too long."""
     for name, value in scope["headers"]:
         if name == _HEADER:
             key: str = value.decode("latin-1")
@@ -67,7 +72,7 @@ def key_of(scope: Scope) -> str | None:
                     f"Invalid 'Idempotency-Key': expected 1 to {LONGEST} characters, but got {len(key)}.",
                     code="invalid_idempotency_key",
                 )
-            return key if is_json(scope) or not named(scope, b"content-type") else None
+            return key
     return None
 
 
@@ -90,6 +95,29 @@ async def once(key: str, keys: Idempotency, request: Request, answer: Answer, se
         raise
     finally:
         await hold.free()
+
+
+async def once_whole(request: Request, content: bytes, make: Callable[[], Awaitable[Body]]) -> Body:
+    """As `once`, of a request whose body was read already, for an answer that is known as a whole. `content`: what
+    stands for the body (forms differ in their boundaries although they say the same)."""
+    key, keys, services = given_key(request.scope), request.services.idempotency, request.services
+    if key is None or keys is None:
+        return await make()
+    now = services.clock.now()
+    mine = FirstAnswer(key=key, digest=_digest(request.scope, content), until=now + services.limits.idempotency_lease)
+    found = await keys.begin(request.project, mine, now)
+    if found is not None:
+        return _again(found, mine)
+    hold = Hold(keys, request, mine)
+    try:
+        try:
+            answer = await make()
+        except AntiphonError as error:
+            answer = rendered(error, request.scope["method"])
+        await hold.keep(answer.status, JSON[1].decode(), answer.content)
+    finally:
+        await hold.free()
+    return answer
 
 
 async def _first(hold: Hold, request: Request, answer: Answer, recording: Recording) -> None:

@@ -69,7 +69,8 @@ def document(operations: Iterable[Operation]) -> JsonObject:
 def _schemas(operations: tuple[Operation, ...]) -> tuple[dict[str, JsonObject], JsonObject]:
     """The schema of every type that the operations name, by its written form (types need not be hashable), and what
     these refer to."""
-    named = {repr(kind): kind for one in operations for kind in (one.body, one.result, one.events, Error) if kind}
+    kinds = [kind for one in operations for kind in (one.body, one.form, one.result, one.events, Error)]
+    named = {repr(kind): kind for kind in kinds if kind}
     members = {name: get_args(kind) if isinstance(kind, UnionType) else (kind,) for name, kind in named.items()}
     schemas, shared = components([member for listed in members.values() for member in listed])
     rest = iter(schemas)
@@ -99,9 +100,24 @@ def _operation(operation: Operation, schemas: dict[str, JsonObject]) -> JsonObje
             "required": True,
             "content": {"application/json": {"schema": schemas[repr(operation.body)]}},
         }
+    if operation.file:
+        described["requestBody"] = {
+            "required": True,
+            "content": {"multipart/form-data": {"schema": _form(operation, schemas)}},
+        }
     if operation.open:
         described["security"] = []
     return described
+
+
+def _form(operation: Operation, schemas: dict[str, JsonObject]) -> JsonObject:
+    """The file, and the fields."""
+    file: JsonObject = {
+        "type": "object",
+        "properties": {operation.file: {"type": "string", "format": "binary"}},
+        "required": [operation.file],
+    }
+    return file if operation.form is None else {"allOf": [schemas[repr(operation.form)], file]}
 
 
 def _outcome(operation: Operation) -> str:

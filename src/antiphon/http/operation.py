@@ -39,6 +39,10 @@ class Operation(Struct, frozen=True, kw_only=True):
     answer: Answer
     body: Any = None
     """The type of the JSON body; None: there is none."""
+    form: Any = None
+    """The type of the fields of a form; None: the body is no form."""
+    file: str = ""
+    """What the form calls its file."""
     result: Any = None
     """The type of the JSON answer; None: it is not JSON."""
     media: str = "application/json"

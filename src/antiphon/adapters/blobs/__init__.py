@@ -1,0 +1,1 @@
+"""What keeps the bytes of files, one file each (law 11)."""
