@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from antiphon.adapters.tokens import BpeTokens, encoding_of
 
@@ -56,3 +59,25 @@ def test_no_vocabulary_is_loaded_before_something_is_counted() -> None:
     program = "import sys, antiphon.compose; print(sorted(n for n in sys.modules if 'bpe' in n or 'cryptography' in n))"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == "[]"
+
+
+@given(st.text(st.characters() | st.sampled_from("ab 1\n'.世"), max_size=400))
+def test_the_marks_of_a_text_add_up_to_its_tokens(text: str) -> None:
+    ruler = TOKENS.ruler("text-embedding-3-small")
+    marks = ruler.marks(text)
+    assert len(marks.ends) == len(marks.totals)
+    assert ruler.count(text) == TOKENS.count(text, "text-embedding-3-small")
+    if text:
+        assert marks.ends[-1] == len(text)
+    if max(map(len, text.split()), default=0) <= 64:
+        assert (marks.totals[-1] if text else 0) == ruler.count(text)
+    assert all(one < other for one, other in pairwise(marks.ends))
+    assert all(one < other for one, other in pairwise(marks.totals))
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, " " * 100_000, "word " * 120_000, "世界" * 150_000])
+def test_marks_are_never_far_apart(text: str) -> None:
+    marks = TOKENS.ruler("text-embedding-3-small").marks(text)
+    assert marks.ends[-1] == len(text)
+    assert max(other - one for one, other in pairwise([0, *marks.ends])) <= 64
+    assert max(other - one for one, other in pairwise([0, *marks.totals])) <= 192

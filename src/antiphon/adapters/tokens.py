@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import accumulate, islice
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
 from typing import Final, Protocol, cast
 
+from antiphon.core.chunking import Marks
+
 OLD: Final = re.compile(r"gpt-3\.5|gpt-35|gpt-4(?![.\do])|text-embedding-(ada|3)")
 """Names of models of the vocabulary before `o200k_base`."""
 _PIECE: Final = 256 * 1024
 """Characters that are counted at once."""
+_MOST_WORDS: Final = 65_536
+_WORD: Final = 64
+"""Characters between two marks, at most; in what is longer and has no white space there is one for every sixteen."""
 
 
 class _Tokenizer(Protocol):
     def count(self, text: str) -> int: ...
+    def pretokenize(self, text: str) -> list[str]: ...
 
 
 class _Bindings(Protocol):
@@ -40,12 +49,70 @@ class BpeTokens:
         tokenizer = self._tokenizer(encoding_of(model))
         return sum(map(tokenizer.count, _pieces(text)))
 
+    def ruler(self, model: str, /) -> BpeRuler:
+        """What measures texts for chunking. The vocabulary is loaded when the first one is measured."""
+        return BpeRuler(partial(self._tokenizer, encoding_of(model)))
+
     def _tokenizer(self, encoding: str) -> _Tokenizer:
         with self._lock:
             found = self._loaded.get(encoding)
             if found is None:
                 found = self._loaded[encoding] = _bindings().tokenizer_for_encoding(encoding)
             return found
+
+
+class _Counts(dict[str, int]):
+    """The tokens of words, each counted once."""
+
+    def __init__(self, tokenizer: _Tokenizer) -> None:
+        super().__init__()
+        self._tokenizer = tokenizer
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= _MOST_WORDS:
+            self.clear()
+        count = self[word] = self._tokenizer.count(word)
+        return count
+
+
+class BpeRuler:
+    """Measures with one vocabulary: see `core.chunking.Ruler`. The marks are the ends of the words that are made into
+    tokens one by one, so what is between two marks has as many tokens by itself as in its text."""
+
+    def __init__(self, tokenizer: Callable[[], _Tokenizer]) -> None:
+        self._tokenizer = tokenizer
+
+    def count(self, text: str, /) -> int:
+        """The tokens of the text."""
+        return sum(map(self._tokenizer().count, _pieces(text)))
+
+    def marks(self, text: str, /) -> Marks:
+        """0.07 s for 1 MB."""
+        ends, totals = array("Q"), array("Q")
+        tokenizer = self._tokenizer()
+        counts = _Counts(tokenizer)
+        for piece in _pieces(text):  # each is a few milliseconds in which no other thread runs
+            words = _short(tokenizer.pretokenize(piece))
+            _add(ends, map(len, words))
+            _add(totals, map(counts.__getitem__, words))
+        return Marks(ends, totals)
+
+
+def _add(sums: array[int], numbers: Iterator[int]) -> None:
+    """Go on with the sums."""
+    sums.extend(islice(accumulate(numbers, initial=sums[-1] if sums else 0), 1, None))
+
+
+def _short(words: Sequence[str]) -> Sequence[str]:
+    """The words, long ones in pieces."""
+    if not words or max(map(len, words)) <= _WORD:
+        return words
+    step = _WORD // 4
+    return [
+        part
+        for word in words
+        for part in ((word,) if len(word) <= _WORD else (word[at : at + step] for at in range(0, len(word), step)))
+    ]
 
 
 def encoding_of(model: str) -> str:

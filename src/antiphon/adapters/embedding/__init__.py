@@ -1,0 +1,1 @@
+"""How the embedder on this machine works: BERT as an ONNX graph, its tokens, its session."""
