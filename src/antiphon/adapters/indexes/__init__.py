@@ -1,0 +1,1 @@
+"""Kinds of index: what vector stores are searched in."""
