@@ -123,15 +123,16 @@ async def nursery() -> AsyncGenerator[Nursery]:
 class House:
     """A data folder and its servers."""
 
-    def __init__(self, folder: Path, nursery: Nursery, world: str, *, patience: float = 5.0) -> None:
-        """`world` is the URL of everything outside; `patience`: seconds that a server waits for a locked database."""
+    def __init__(self, folder: Path, nursery: Nursery, world: str, *, patience: float = 5.0, more: str = "") -> None:
+        """`world` is the URL of everything outside; `patience`: seconds that a server waits for a locked database;
+        `more`: further settings."""
         self.folder = folder
         (folder / "data").mkdir(parents=True, exist_ok=True)
         self.servers: list[Server] = []
         self._nursery = nursery
         self._world = world
         self._settings = folder / "settings.toml"
-        self._settings.write_text(_toml(folder / "data", world, patience), encoding="utf-8")
+        self._settings.write_text(_toml(folder / "data", world, patience) + more, encoding="utf-8")
 
     async def start(self) -> Server:
         """One more process on the folder, from the moment it listens."""
@@ -148,9 +149,9 @@ class House:
     # the database
 
     @contextmanager
-    def locked(self) -> Generator[sqlite3.Connection]:
+    def locked(self, database: Path | None = None) -> Generator[sqlite3.Connection]:
         """Nobody else writes meanwhile. Rolling the connection back ends it early."""
-        db = sqlite3.connect(self.database, timeout=5.0, isolation_level=None)
+        db = sqlite3.connect(database or self.database, timeout=5.0, isolation_level=None)
         try:
             db.execute("BEGIN IMMEDIATE")
             yield db

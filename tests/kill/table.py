@@ -9,6 +9,8 @@ Row: TypeAlias = Mapping[str, object]
 
 NAME: Final = "kill"
 """The property of a test's report that holds its row."""
+INGESTION: Final = "kill-ingestion"
+"""The same for a row of the ingestion matrix."""
 COLUMNS: Final = {
     "point": "point",
     "fault": "fault",
@@ -25,10 +27,24 @@ COLUMNS: Final = {
     "otherwise wrong": "other",
 }
 
+INGESTION_COLUMNS: Final = {
+    "point": "point",
+    "episodes": "episodes",
+    "files": "acknowledged files",
+    "whole": "struck files whole in the index",
+    "kept": "chunks in the index at the fault",
+    "again": "of them embedded again",
+    "breaches": "otherwise wrong",
+}
 
-def table(rows: Sequence[Row]) -> list[str]:
+
+def table(rows: Sequence[Row], columns: Mapping[str, str] = COLUMNS) -> list[str]:
     """Markdown, with the sums in the last line."""
-    lines = ["| " + " | ".join(COLUMNS.values()) + " |", "|---|---|" + "--:|" * (len(COLUMNS) - 2)]
-    total = {name: sum(int(str(row.get(name, 0))) for row in rows) for name in list(COLUMNS)[2:]}
+    words = [name for name in columns if name in {"point", "fault"}]
+    lines = [
+        "| " + " | ".join(columns.values()) + " |",
+        "|" + "---|" * len(words) + "--:|" * (len(columns) - len(words)),
+    ]
+    total = {name: sum(int(str(row.get(name, 0))) for row in rows) for name in columns if name not in words}
     every = (*rows, {"point": "all", "fault": "", **total})
-    return [*lines, *("| " + " | ".join(str(row.get(name, 0)) for name in COLUMNS) + " |" for row in every)]
+    return [*lines, *("| " + " | ".join(str(row.get(name, 0)) for name in columns) + " |" for row in every)]
