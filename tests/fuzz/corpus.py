@@ -64,6 +64,48 @@ _CHAT: Final[Json] = {
     "stop": ["x"],
     "logit_bias": {"1": 1},
 }
+_STATIC: Final[Json] = {"type": "static", "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 50}}
+_FILTERS: Final[Json] = {
+    "type": "and",
+    "filters": [
+        {"type": "gte", "key": "year", "value": 1990},
+        {
+            "type": "or",
+            "filters": [{"type": "in", "key": "kind", "value": ["a", 1]}, {"type": "eq", "key": "b", "value": True}],
+        },
+    ],
+}
+_SEARCH: Final[Json] = {
+    "query": ["mill", "Where does the river flow?"],
+    "filters": _FILTERS,
+    "max_num_results": 5,
+    "ranking_options": {
+        "ranker": "auto",
+        "score_threshold": 0.1,
+        "hybrid_search": {"embedding_weight": 0.7, "text_weight": 0.3},
+    },
+    "rewrite_query": True,
+    "search_mode": "hybrid",
+}
+_STORE: Final[Json] = {
+    "name": "s",
+    "description": "d",
+    "file_ids": ["{file_id}"],
+    "chunking_strategy": _STATIC,
+    "expires_after": {"anchor": "last_active_at", "days": 7},
+    "metadata": {"a": "b"},
+    "embedding_model": "meaning",
+    "embedding_dimension": 256,
+    "provider_id": "p",
+}
+_ATTACH: Final[Json] = {"file_id": "{file_id}", "attributes": {"year": 1991, "b": True}, "chunking_strategy": _STATIC}
+_FILE_SEARCH: Final[Json] = {
+    "type": "file_search",
+    "vector_store_ids": ["{vector_store_id}"],
+    "filters": _FILTERS,
+    "max_num_results": 3,
+    "ranking_options": {"ranker": "auto", "score_threshold": 0.0},
+}
 _MESSAGES: Final[list[Json]] = [{"type": "message", "role": "user", "content": "Hi"}]
 _BODIES: Final[tuple[tuple[str, Json], ...]] = (
     ("/v1/responses", _RESPONSE),
@@ -95,6 +137,21 @@ _BODIES: Final[tuple[tuple[str, Json], ...]] = (
     ("/v1/prompts", {"name": "p", "prompt": "Be {{how}}.", "variables": ["how"], "model": "m", "metadata": {}}),
     ("/v1/prompts/{prompt_id}", {"prompt": "Be {{how}}!", "set_as_default": True}),
     ("/v1/prompts/{prompt_id}/default", {"version": "1"}),
+    (
+        "/v1/responses",
+        {"model": "m", "input": "2+3?", "tools": [_FILE_SEARCH], "include": ["file_search_call.results"]},
+    ),
+    ("/v1/uploads", {"bytes": 4, "filename": "a.txt", "mime_type": "text/plain", "purpose": "assistants"}),
+    ("/v1/uploads/{upload_id}/complete", {"part_ids": ["part_x"], "md5": "0" * 32}),
+    ("/v1/vector_stores", _STORE),
+    ("/v1/vector_stores/{vector_store_id}", {"name": "t", "expires_after": None, "metadata": {}}),
+    ("/v1/vector_stores/{vector_store_id}/search", _SEARCH),
+    ("/v1/vector_stores/{vector_store_id}/search", {"query": '"the" mill* NEAR'}),
+    ("/v1/vector_stores/{vector_store_id}/files", _ATTACH),
+    ("/v1/vector_stores/{vector_store_id}/files/{file_id}", {"attributes": {"year": 1992}}),
+    ("/v1/vector_stores/{vector_store_id}/file_batches", {"files": [_ATTACH, {"file_id": "{file_id}"}]}),
+    ("/v1/vector_stores/{vector_store_id}/file_batches", {"file_ids": ["{file_id}"], "attributes": {"kind": "a"}}),
+    ("/v1/rerank", {"model": "m", "query": "a", "documents": ["b", {"text": "c"}], "top_n": 1}),
 )
 
 

@@ -23,11 +23,13 @@ STEPS: Final[list[dict[str, Any]]] = [
 ]
 MODELS: Final = [{"name": "test", "kind": "tests.fuzz.mind", "models": ["m"], "steps": STEPS}]
 
+EMBEDDER: Final = {"ANTIPHON_EMBEDDER_KIND": "tests.meaning", "PYTHONPATH": str(ROOT)}
+
 
 @asynccontextmanager
 async def fuzzed(home: Path) -> AsyncGenerator[Serving]:
     """The server; at its end it must have logged no fault."""
-    variables = {"ANTIPHON_MODELS": json.dumps(MODELS), "ANTIPHON_LOG_LEVEL": "error", "PYTHONPATH": str(ROOT)}
+    variables = {"ANTIPHON_MODELS": json.dumps(MODELS), "ANTIPHON_LOG_LEVEL": "error", **EMBEDDER}
     async with serving(home, variables=variables) as server:
         yield server
         ended = await server.stop()
@@ -68,4 +70,25 @@ async def made(client: aiohttp.ClientSession, url: str) -> dict[str, list[str]]:
             async with client.post(url + path, json=body) as answer:
                 assert answer.status == 200, await answer.text()
                 found[name].append((await answer.json())["id"])
+    return {**found, **await shelved(client, url)}
+
+
+async def shelved(client: aiohttp.ClientSession, url: str) -> dict[str, list[str]]:
+    """As `made`: files, uploads, and vector stores with a batch."""
+    found: dict[str, list[str]] = {"file_id": [], "upload_id": [], "vector_store_id": [], "batch_id": []}
+
+    async def post(name: str, path: str, **body: Any) -> str:
+        async with client.post(f"{url}/v1{path}", **body) as answer:
+            assert answer.status == 200, await answer.text()
+            found[name].append((await answer.json())["id"])
+            return found[name][-1]
+
+    upload = {"bytes": 4, "filename": "a.txt", "mime_type": "text/plain", "purpose": "assistants"}
+    for number in range(20):
+        form = aiohttp.FormData({"purpose": "assistants"})
+        form.add_field("file", f"The mill number {number} stands by the river.".encode(), filename="mill.txt")
+        file = await post("file_id", "/files", data=form)
+        await post("upload_id", "/uploads", json=upload)
+        store = await post("vector_store_id", "/vector_stores", json={"name": "s"})
+        await post("batch_id", f"/vector_stores/{store}/file_batches", json={"file_ids": [file]})
     return found

@@ -147,13 +147,20 @@ class Mutator:
         """Mostly what a client sent; else any operation, with an id of ours or one of nobody's."""
         if chance.random() < 0.75:
             path, body = chance.choice(self._bodies)
-            return "POST", self._filled(path, chance), body
+            return "POST", self._filled(path, chance), self._named(body, chance)
         operation = chance.choice(OPERATIONS)
         path = "/v1" + operation.path
         if chance.random() < 0.05:
             path = path.replace("/", "//", 1) if chance.random() < 0.5 else path + "/%2e%2e/x"
         fitting = [body for at, body in self._bodies if at == path] or [{"model": "m", "input": "Hi", "items": []}]
-        return operation.method, self._filled(path, chance), chance.choice(fitting)
+        return operation.method, self._filled(path, chance), self._named(chance.choice(fitting), chance)
+
+    def _named(self, body: Json, chance: random.Random) -> Json:
+        """The body with ids of ours in their places."""
+        text = json.dumps(body)
+        for name, known in self._ids.items():
+            text = text.replace(f'"{{{name}}}"', json.dumps(chance.choice(known)))
+        return json.loads(text)
 
     def _filled(self, path: str, chance: random.Random) -> str:
         for name, known in self._ids.items():

@@ -14,14 +14,18 @@ import uvicorn
 from openai import AsyncOpenAI
 
 from antiphon.adapters.clock import SystemClock
+from antiphon.adapters.indexes.memory import MemoryIndex
 from antiphon.adapters.stores.memory import MemoryStore
 from antiphon.engine.completions import Completions
 from antiphon.engine.conversations import Conversations
 from antiphon.engine.prompts import Prompts
 from antiphon.http.app import build
 from antiphon.http.services import HttpLimits, Services
+from antiphon.ports.blobs import Blobs
 from antiphon.ports.idempotency import Idempotency
 from antiphon.ports.storage import Storage
+from tests.blobs import MemoryBlobs
+from tests.http.library import library
 from tests.http.stubs import StubCatalog, StubContexts, StubModel, StubRunner
 
 DEADLINE = 10.0
@@ -37,6 +41,7 @@ class Parts:
     limits: HttpLimits = field(default_factory=HttpLimits)
     store: Storage | None = None
     keys: Idempotency | None = None
+    blobs: Blobs = field(default_factory=MemoryBlobs)
 
 
 @dataclass
@@ -125,12 +130,15 @@ async def serving(parts: Parts | None = None) -> AsyncGenerator[Server]:
     clock = SystemClock()
     store = parts.store = parts.store or MemoryStore(clock)
     await store.open()
+    index = MemoryIndex()
+    await index.open()
     services = Services(
         runner=parts.runner,
         catalog=parts.catalog,
         conversations=Conversations(store, clock),
         completions=Completions(store, clock),
         prompts=Prompts(store, clock),
+        **library(store, clock, index, parts.blobs),
         store=store,
         clock=clock,
         limits=parts.limits,

@@ -13,6 +13,7 @@ from antiphon.engine.conversations import Conversations
 from antiphon.engine.prompts import Prompts
 from antiphon.http.app import build
 from antiphon.http.services import Services
+from tests.http.library import library
 from tests.http.stubs import StubCatalog, StubModel, StubRunner
 
 Said = MutableMapping[str, Any]
@@ -29,6 +30,7 @@ def services() -> Services:
         conversations=conversations,
         completions=Completions(store, clock),
         prompts=Prompts(store, clock),
+        **library(store, clock),
         store=store,
         clock=clock,
     )

@@ -15,12 +15,16 @@ from antiphon.http import (
     completions,
     conversations,
     embeddings,
+    files,
     health,
     models,
     openapi,
     prompts,
+    rerank,
     responses,
     tokens,
+    uploads,
+    vector_stores,
     websocket,
 )
 from antiphon.http.cors import Cors, Preflight
@@ -40,6 +44,10 @@ _SERVED: Final = (
     *embeddings.OPERATIONS,
     *conversations.OPERATIONS,
     *prompts.OPERATIONS,
+    *files.OPERATIONS,
+    *uploads.OPERATIONS,
+    *vector_stores.OPERATIONS,
+    *rerank.OPERATIONS,
     *models.OPERATIONS,
     *health.OPERATIONS,
 )

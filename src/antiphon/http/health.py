@@ -42,9 +42,14 @@ async def health(_request: Request) -> Reply:
 
 
 async def ready(request: Request) -> Reply:
-    """Ask the store and the models, at once, with a deadline. Parts that fail are named, their errors are not told."""
+    """Ask the stores and the models, at once, with a deadline. Parts that fail are named, their errors are not told."""
     services = request.services
-    parts: dict[str, Awaitable[object]] = {"store": services.store.check(), "models": services.catalog.cards()}
+    parts: dict[str, Awaitable[object]] = {
+        "store": services.store.check(),
+        "files": services.files.check(),
+        "index": services.vector_stores.check(),
+        "models": services.catalog.cards(),
+    }
     waits = [asyncio.wait_for(part, services.limits.ready_timeout) for part in parts.values()]
     answers = dict(zip(parts, await asyncio.gather(*waits, return_exceptions=True), strict=True))
     failed = [name for name, answer in answers.items() if _failed(answer)]
@@ -78,7 +83,7 @@ OPERATIONS: Final = (
         id="ready",
         method="GET",
         path="/ready",
-        about="Whether the store and the models answer",
+        about="Whether the stores and the models answer",
         answer=ready,
         result=Readiness,
         open=True,

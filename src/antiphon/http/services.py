@@ -14,13 +14,19 @@ from msgspec import Struct
 from antiphon.core.effects import Entry
 from antiphon.engine.completions import Completions
 from antiphon.engine.conversations import Conversations
+from antiphon.engine.files import Files
 from antiphon.engine.intake import Memory
+from antiphon.engine.members import Members
 from antiphon.engine.prompts import Prompts
+from antiphon.engine.reranking import Reranking
+from antiphon.engine.uploads import Uploads
+from antiphon.engine.vector_stores import VectorStores
 from antiphon.http.lanes import LaneLimits
 from antiphon.http.sockets import Sockets
 from antiphon.ports.clock import Clock
 from antiphon.ports.idempotency import Idempotency
 from antiphon.ports.model import Model
+from antiphon.ports.retrieval import Retrieval
 from antiphon.ports.store import PageQuery, Slice, Store
 from antiphon.wire.compact import CompactedResponse, CompactRequest, CountRequest, InputTokens
 from antiphon.wire.models import Model as Card
@@ -183,6 +189,12 @@ class Services(Struct, frozen=True, kw_only=True):
     conversations: Conversations
     completions: Completions
     prompts: Prompts
+    files: Files
+    uploads: Uploads
+    vector_stores: VectorStores
+    members: Members
+    retrieval: Retrieval
+    reranking: Reranking
     store: Store
     clock: Clock
     limits: HttpLimits = HttpLimits()

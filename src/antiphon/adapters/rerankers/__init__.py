@@ -1,0 +1,1 @@
+"""Rerankers, one file each; the file name is the `kind` of the section `[reranker]`."""
