@@ -6,11 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from antiphon.core.choice import declared
 from antiphon.core.context import chat_messages, check_pairs, identified, merged
-from antiphon.core.dialect import Dialect
+from antiphon.core.dialect import Dialect, NativeDialect
 from antiphon.core.effects import Entry, Generate
+from antiphon.core.native import native_body
 from antiphon.wire.content import InputImage, InputText
 from antiphon.wire.errors import InvalidRequestError
 from antiphon.wire.items import (
@@ -21,6 +23,7 @@ from antiphon.wire.items import (
     ComputerCallOutput,
     CustomToolCall,
     CustomToolCallOutput,
+    FileSearchCall,
     FunctionCallOutput,
     Item,
     LocalShellAction,
@@ -138,6 +141,25 @@ def test_an_mcp_call_is_a_call_with_what_it_gave() -> None:
     check_pairs([Entry(call)])
     failed = McpCall(id="mcp_1", server_label="d", name="r", arguments="{}", error={"code": 1})
     assert messages(failed)[1]["content"] == 'The call failed: {"code":1}'
+
+
+def test_a_file_search_is_a_call_with_what_it_found() -> None:
+    result: Json = {"file_id": "file-1", "filename": "a.txt", "score": 0.5, "text": "The mill.", "attributes": {"y": 1}}
+    found = FileSearchCall(id="fs_1", queries=("mill",), results=(result,))
+    assistant, tool = messages(found)
+    assert assistant["tool_calls"][0]["function"] == {"name": "file_search", "arguments": '{"query":"mill"}'}
+    assert tool["tool_call_id"] == "fs_1"
+    assert all(word in tool["content"] for word in ("cite as <|file-1|>", "a.txt", "0.500", "The mill.", '{"y":1}'))
+    check_pairs([Entry(found)])
+    both = replace(found, queries=("a", "b"), results=None)
+    assistant, tool = messages(both)
+    assert json.loads(assistant["tool_calls"][0]["function"]["arguments"]) == {"query": ["a", "b"]}
+    assert "Search again" in tool["content"]
+    assert messages(replace(found, status="failed"))[1]["content"] == "The search failed."
+    assert messages(replace(found, results=({"score": "x", "attributes": 3},)))[1]["role"] == "tool"
+    native = native_body(Generate("m", CreateResponse(model="m"), [Entry(found)]), NativeDialect(), "up")["input"]
+    assert [item["type"] for item in native] == ["function_call", "function_call_output"]
+    assert "The mill." in native[1]["output"]
 
 
 def test_an_approval_that_was_asked_for_is_told_in_words() -> None:

@@ -118,7 +118,6 @@ async def test_a_schema_of_its_own_dialect_beside_a_choice_of_tools(tmp_path: Pa
 
 
 HOSTED: list[Json] = [
-    {"type": "file_search", "vector_store_ids": ["vs_1"]},
     {"type": "code_interpreter", "container": {"type": "auto"}},
     {"type": "image_generation"},
     {"type": "mcp", "server_label": "s", "server_url": "https://mcp.example"},
@@ -275,7 +274,7 @@ async def test_every_part_reaches_the_endpoint(tmp_path: Path, upstream: Upstrea
         {"type": "input_file", "filename": "a.md", "file_data": "aGk="},
         {"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}},
     ]
-    async with whole(tmp_path, models=[fast(upstream)]) as served:
+    async with whole(tmp_path, models=[fast(upstream, dialect={"files": "native"})]) as served:
         await created(served, upstream, input=[{"role": "user", "content": content}])
         assert messages(upstream)[0]["content"] == [
             {"type": "text", "text": "Look."},
@@ -287,7 +286,7 @@ async def test_every_part_reaches_the_endpoint(tmp_path: Path, upstream: Upstrea
         for part in ({"type": "input_image", "file_id": "file-1"}, {"type": "input_file", "file_id": "file-1"}):
             body = {"model": "m", "input": [{"role": "user", "content": [part]}]}
             status, answer = await served.ask("POST", "/responses", body)
-            assert (status, answer["error"]["code"]) == (400, "unsupported_value")
+            assert (status, answer["error"]["param"]) == (404, "input[0].content[0].file_id")
 
 
 async def test_usage_is_the_sum_of_all_rounds(tmp_path: Path, upstream: Upstream) -> None:

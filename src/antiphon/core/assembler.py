@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from antiphon.core.citations import Files
 from antiphon.core.deltas import (
     AnnotationDelta,
     CallDelta,
@@ -49,7 +50,7 @@ class Assembler:
 
     `first` is the output index of the first item made here; `budget` how many server-side calls may still become
     items (None: any number): those beyond it are collected as refused and leave no event. `voice`: how reasoning is
-    told.
+    told. `files`: those that can be cited in text, as they are found; None: there are no citations.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Assembler:
         first: int,
         budget: int | None = None,
         voice: Voice = Voice(),  # noqa: B008 (frozen)
+        files: Files | None = None,
     ) -> None:
         self._voice = voice
+        self._files = files
         self._offers = {offer.name: offer for offer in offers}
         self._new_id = new_id
         self._next = first
@@ -103,7 +106,7 @@ class Assembler:
         for delta in deltas:
             if isinstance(delta, TextDelta):
                 slot = self._speaking
-                if isinstance(slot, MessageSlot) and slot.in_text and delta.text:  # the hot path: one more piece
+                if isinstance(slot, MessageSlot) and slot.plain and delta.text:  # the hot path: one more piece
                     slot.pieces.append(delta.text)
                     if delta.logprobs:
                         slot.logprobs.extend(delta.logprobs)
@@ -179,7 +182,7 @@ class Assembler:
         slot = self._speaking
         if not isinstance(slot, MessageSlot):
             self._quiet(events)
-            slot = MessageSlot(self._new_id("msg_"), self._take_index(), events, self._phase)
+            slot = MessageSlot(self._new_id("msg_"), self._take_index(), events, self._phase, self._files)
             self._speaking = slot
         return slot
 

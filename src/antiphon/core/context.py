@@ -25,7 +25,7 @@ from antiphon.core.recall import (
     called,
     expects_output,
     found_tools,
-    mcp_output,
+    hosted_output,
 )
 from antiphon.core.sealed import is_exchange, reasoning_text
 from antiphon.wire.codec import Unknown, encode
@@ -36,7 +36,6 @@ from antiphon.wire.items import (
     Item,
     ItemReference,
     LocalShellCallOutput,
-    McpCall,
     McpListTools,
     Message,
     Reasoning,
@@ -297,8 +296,8 @@ def _outputs(context: Sequence[Entry]) -> dict[str, Output]:
     found: dict[str, Output] = {}
     for entry in context:
         item = entry.item
-        if isinstance(item, McpCall):
-            found[item.id or ""] = mcp_output(item)
+        if item is not None and (given := hosted_output(item)) is not None:
+            found[call_id_of(item) or ""] = given
         elif item is not None and (told := answered(item)) is not None:
             found[ids.get(told[0], told[0])] = told[1]
     return found

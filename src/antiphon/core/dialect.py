@@ -27,6 +27,8 @@ class Dialect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     think_tags: bool = False
     """An answer that begins with `<think>` has its reasoning there, up to `</think>`, because nothing upstream takes it
     out."""
+    files: Literal["text", "native"] = "text"
+    """How files reach the model: as their text, or as `file` parts, which OpenAI reads itself."""
     grammar: Literal["prompt", "structured_outputs"] = "prompt"
     """How the grammar of a custom tool reaches the model: in the tool's description, or, when that tool is forced, also
     as `structured_outputs` of vLLM, which holds the model to it (`lark` needs its guidance backend)."""
@@ -45,5 +47,7 @@ class NativeDialect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ids up and finds nothing, because nothing is stored there."""
     developer_role: bool = True
     """The endpoint knows the role `developer`; otherwise such messages are sent as `system`."""
+    files: Literal["text", "native"] = "native"
+    """How files reach the model: as their text, or as `input_file` parts."""
     custom_tools: bool = True
     """Custom tools are offered as what they are; otherwise as functions that take one text."""

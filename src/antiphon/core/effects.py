@@ -152,6 +152,8 @@ class Offer(msgspec.Struct, frozen=True):
     """With this one the client looks for deferred offers."""
     grammar: Grammar | None = None
     """What the input of a custom tool must match, for endpoints that can enforce it."""
+    cites: bool = False
+    """The model is asked to cite what this one finds (core/citations.py)."""
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -15,7 +15,16 @@ from antiphon.core.context import reasoning_from, type_of
 from antiphon.core.dialect import NativeDialect
 from antiphon.core.effects import Entry, Exchange, Generate, Offer
 from antiphon.core.includes import ENCRYPTED, LOGPROBS
-from antiphon.core.recall import Output, Recalled, answered, call_id_of, called, expects_output, found_tools, mcp_output
+from antiphon.core.recall import (
+    Output,
+    Recalled,
+    answered,
+    call_id_of,
+    called,
+    expects_output,
+    found_tools,
+    hosted_output,
+)
 from antiphon.core.sampling import passed
 from antiphon.core.sealed import is_exchange, reasoning_text, thought_of
 from antiphon.wire.codec import builtins, encode
@@ -37,7 +46,6 @@ from antiphon.wire.items import (
     CustomToolCall,
     Item,
     ItemReference,
-    McpCall,
     McpListTools,
     Message,
     Reasoning,
@@ -191,10 +199,11 @@ class _Writer:
     def _used(self, item: Item) -> None:
         """A call, an output, or a trace of something else that happened."""
         if (call := called(item)) is not None:
-            if call.call_id in self._answered or expects_output(item) or isinstance(item, McpCall):
+            given = hosted_output(item)
+            if call.call_id in self._answered or expects_output(item) or given is not None:
                 self._said(self._kept(item, self._made(item, call)))
-            if isinstance(item, McpCall):
-                self._given(_output(call.call_id, mcp_output(item)))
+            if given is not None:
+                self._given(_output(call.call_id, given))
         elif (told := answered(item)) is not None:
             self._given(_output(self._call_id(told[0]), told[1], custom=told[0] in self._custom))
         else:

@@ -97,13 +97,13 @@ def _file(part: InputFile) -> dict[str, Any]:
             code="unsupported_value",
         )
     name = part.filename if isinstance(part.filename, str) else "file"
-    text = _text_of(part.file_data, name)
+    text = text_of(part.file_data, name)
     if text is not None:
         return {"type": "text", "text": f"File {name}:\n{text}"}
     return {"type": "file", "file": {"filename": name, "file_data": part.file_data}}
 
 
-def _text_of(file_data: str, name: str) -> str | None:
+def text_of(file_data: str, name: str) -> str | None:
     """The text of an inline file that is text by its media type or its name; None: it is something else."""
     head, comma, body = file_data.partition(",")
     inline = bool(comma) and head.startswith("data:")

@@ -1,5 +1,7 @@
 """Calls that the client ran, and what they gave, as the model saw them: a function's name, its arguments, its output.
 
+Calls of some hosted tools that a client sends back hold what they gave: they answer themselves.
+
 Law: the names and arguments are those that the tools' own files show to the model, so that a conversation reads the
 same in every turn, also when its tools have changed. One row per item type; what has no row is told in words.
 """
@@ -14,6 +16,7 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from antiphon.core.passages import FILE_SEARCH, recalled
 from antiphon.wire.codec import builtins, encode
 from antiphon.wire.content import InputImage, InputText, Part
 from antiphon.wire.items import (
@@ -23,6 +26,7 @@ from antiphon.wire.items import (
     ComputerCallOutput,
     CustomToolCall,
     CustomToolCallOutput,
+    FileSearchCall,
     FunctionCall,
     FunctionCallOutput,
     Item,
@@ -88,9 +92,9 @@ def answered(item: Item) -> tuple[str, Output] | None:
 
 
 def call_id_of(item: Item) -> str | None:
-    """The id under which the outputs of this call are found; None for anything else, and for a search that a server
-    made itself."""
-    if isinstance(item, McpCall):
+    """The id under which the outputs of this call are found; None for anything else, and for a search of the web or for
+    tools that a server made itself."""
+    if isinstance(item, McpCall | FileSearchCall):
         return item.id or None
     return cast("Any", item).call_id if type(item) in _CALLS else None
 
@@ -104,9 +108,15 @@ def answered_id_of(item: Item) -> str | None:
 
 def expects_output(item: Item) -> bool:
     """Whether the client owes an output: not for what a server ran, and not for a call that was cut."""
-    if isinstance(item, McpCall) or call_id_of(item) is None:
+    if type(item) in _HOSTED or call_id_of(item) is None:
         return False
     return getattr(item, "status", None) != "incomplete"
+
+
+def hosted_output(item: Item) -> str | None:
+    """What the model is told of a call that a server ran and that holds what it gave; None for anything else."""
+    row = _HOSTED.get(type(item))
+    return None if row is None else row(item)
 
 
 def found_tools(item: ToolSearchOutput) -> str:
@@ -143,6 +153,11 @@ def _mcp(item: McpCall) -> tuple[str, str]:
     return flattened(item.server_label, item.name), as_object(item.arguments)
 
 
+def _file_search(item: FileSearchCall) -> tuple[str, str]:
+    queries = item.queries
+    return FILE_SEARCH, _json({"query": queries[0]} if len(queries) == 1 else {"query": queries})
+
+
 def _shell(item: ShellCall) -> tuple[str, str]:
     return SHELL, _json(_filled(builtins(item.action)))
 
@@ -170,6 +185,7 @@ _CALLS: Final[dict[type[Any], Callable[[Any], tuple[str, str]]]] = {
     FunctionCall: _function,
     CustomToolCall: _custom,
     McpCall: _mcp,
+    FileSearchCall: _file_search,
     ShellCall: _shell,
     LocalShellCall: _local_shell,
     ApplyPatchCall: _apply_patch,
@@ -225,12 +241,26 @@ _OUTPUTS: Final[dict[type[Any], Callable[[Any], Output]]] = {
 }
 
 
-def mcp_output(item: McpCall) -> str:
-    """What an MCP call gave, or why it failed."""
+# calls that answer themselves
+
+
+def _mcp_output(item: McpCall) -> str:
     if item.error is None:
         return item.output or ""
     error = item.error if isinstance(item.error, str) else _json(item.error)
     return f"The call failed: {error}"
+
+
+def _found(item: FileSearchCall) -> str:
+    if item.status in {"failed", "incomplete"}:
+        return "The search failed."
+    return recalled(item.queries, item.results)
+
+
+_HOSTED: Final[dict[type[Any], Callable[[Any], str]]] = {
+    McpCall: _mcp_output,
+    FileSearchCall: _found,
+}
 
 
 # JSON

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, cast
 import msgspec
 
 from antiphon.core.assembler import Assembler, Step
+from antiphon.core.citations import files_of
 from antiphon.core.compaction import current
 from antiphon.core.context import call_ids, type_of
 from antiphon.core.deltas import Delta, StepEnded
@@ -95,6 +96,7 @@ class Run:
         self._aside = 0  # output tokens that are no output: summaries
         self._fitting = Fitting(plan.bounds)
         self._call_ids = call_ids(plan.context)
+        self._files = files_of(plan.context)  # what can be cited
         self._assembler = self._assemble(0)
 
     @property
@@ -193,6 +195,7 @@ class Run:
                 self._done[opened.index] = Entry(interrupted(opened.item))
                 done = ev.OutputItemDone(output_index=opened.index, item=interrupted(opened.item))
                 events.append(done)
+        self._files |= files_of(self._done.values())
         self._call_ids |= call_ids(self._done.values()) | {flight.call_id for flight in flights.values()}
         last = max([state.next_index - 1, *self._done, *flights])
         self._assembler = self._assemble(last + 1)
@@ -261,7 +264,11 @@ class Run:
     def _assemble(self, first: int) -> Assembler:
         limit = self.plan.request.max_tool_calls
         budget = None if limit is None else limit - self._called
-        assembler = Assembler(self.plan.offers, self._new_id, first=first, budget=budget, voice=self._voice)
+        citing = self._files or any(offer.cites for offer in self.plan.offers)
+        files = self._files if citing else None
+        assembler = Assembler(
+            self.plan.offers, self._new_id, first=first, budget=budget, voice=self._voice, files=files
+        )
         assembler.avoid(self._call_ids)
         return assembler
 
@@ -384,7 +391,8 @@ class Run:
     def _settle(self, outcome: Outcome, events: list[Event]) -> None:
         index, call = self._waiting.pop(outcome.call_id)
         item = call.receipt.closed(call.item_id, call, outcome)
-        self._done[index] = Entry(item, self._exchange(call, outcome.output))
+        self._done[index] = entry = Entry(item, self._exchange(call, outcome.output))
+        self._files |= files_of((entry,))
         phase = "failed" if outcome.failed and "failed" in ev.PHASES.get(type_of(item), ("failed",)) else "completed"
         events.extend(told(item, (phase,), index))
         events.append(ev.OutputItemDone(output_index=index, item=shown(item, self._include)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypedDict, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from antiphon.core.citations import Files, Scanner
 from antiphon.core.context import type_of
 from antiphon.core.deltas import CallDelta, TextDelta
 from antiphon.core.effects import Call, Draft, Entry, Offer, Place
@@ -16,7 +17,16 @@ from antiphon.core.forms import FunctionForm
 from antiphon.core.includes import shown
 from antiphon.core.sealed import Thought, carried, packed, reasoning_text
 from antiphon.wire import events as ev
-from antiphon.wire.content import Annotation, LogProb, OutputPart, OutputText, ReasoningText, Refusal, SummaryText
+from antiphon.wire.content import (
+    Annotation,
+    FileCitation,
+    LogProb,
+    OutputPart,
+    OutputText,
+    ReasoningText,
+    Refusal,
+    SummaryText,
+)
 from antiphon.wire.events import Event
 from antiphon.wire.items import Item, Message, Phase, Reasoning, Status, item_id
 
@@ -41,18 +51,30 @@ class _InSummary(_InItem):
 
 
 class MessageSlot:
-    """A message of the assistant: parts of text and refusal, one open at a time."""
+    """A message of the assistant: parts of text and refusal, one open at a time.
 
-    __slots__ = ("annotations", "id", "in_text", "index", "logprobs", "part", "parts", "phase", "pieces", "refusing")
+    With `files` (those that can be cited) text goes through a scanner that takes citations out; without, `plain` says
+    that a piece of text is told as it comes.
+    """
 
-    def __init__(self, item_id: str, index: int, events: list[Event], phase: Phase | None = None) -> None:
+    __slots__ = (
+        *("annotations", "files", "id", "in_text", "index", "logprobs", "part", "parts", "phase", "pieces", "plain"),
+        *("refusing", "scanner"),
+    )
+
+    def __init__(
+        self, item_id: str, index: int, events: list[Event], phase: Phase | None = None, files: Files | None = None
+    ) -> None:
         self.id = item_id
         self.index = index
         self.phase: Phase | UnsetType = phase or UNSET
         self.parts: list[OutputPart] = []
         self.part = -1
         self.in_text = False
+        self.plain = False
         self.refusing = False
+        self.files = files
+        self.scanner: Scanner | None = None
         self.pieces: list[str] = []
         self.logprobs: list[LogProb] = []
         self.annotations: list[Annotation] = []
@@ -62,8 +84,20 @@ class MessageSlot:
     def text(self, delta: TextDelta, events: list[Event]) -> None:
         """Append text, opening a text part where none is open."""
         if not self.in_text:
-            self._open(OutputText(text=""), events)
-            self.in_text = True
+            self._open_text(events)
+        if self.scanner is None:
+            self._say(delta, events)
+        else:
+            self._tell(self.scanner.feed(delta), events)
+
+    def _tell(self, said: Sequence[TextDelta | FileCitation], events: list[Event]) -> None:
+        for each in said:
+            if isinstance(each, TextDelta):
+                self._say(each, events)
+            else:
+                self.annotate(each, events)
+
+    def _say(self, delta: TextDelta, events: list[Event]) -> None:
         self.pieces.append(delta.text)
         self.logprobs.extend(delta.logprobs)
         events.append(
@@ -87,8 +121,7 @@ class MessageSlot:
     def annotate(self, annotation: Annotation, events: list[Event]) -> None:
         """Annotate the text, opening a text part where none is open."""
         if not self.in_text:
-            self._open(OutputText(text=""), events)
-            self.in_text = True
+            self._open_text(events)
         events.append(
             ev.OutputTextAnnotationAdded(
                 item_id=self.id,
@@ -108,6 +141,12 @@ class MessageSlot:
         events.append(ev.OutputItemDone(output_index=self.index, item=item))
         return Entry(item)
 
+    def _open_text(self, events: list[Event]) -> None:
+        self._open(OutputText(text=""), events)
+        self.in_text = True
+        self.plain = self.files is None
+        self.scanner = None if self.files is None else Scanner(self.files)
+
     def _open(self, part: OutputPart, events: list[Event]) -> None:
         self.end_part(events)
         self.part += 1
@@ -117,6 +156,9 @@ class MessageSlot:
         """End the open part; what follows opens another."""
         if not (self.in_text or self.refusing):
             return
+        if self.scanner is not None:
+            self._tell(self.scanner.end(), events)
+            self.scanner = None
         whole = "".join(self.pieces)
         at: _InPart = {"item_id": self.id, "output_index": self.index, "content_index": self.part}
         part: OutputPart
@@ -129,7 +171,7 @@ class MessageSlot:
             events.append(ev.RefusalDone(**at, refusal=whole))
         events.append(ev.ContentPartDone(**at, part=part))
         self.parts.append(part)
-        self.in_text = self.refusing = False
+        self.in_text = self.plain = self.refusing = False
         self.pieces = []
         self.logprobs = []
         self.annotations = []

@@ -15,11 +15,12 @@ from antiphon.wire.models import Model as ModelCard
 
 
 class Traits(msgspec.Struct, frozen=True):
-    """What the settings say of an endpoint's models: how they are told a conversation, and how many tokens they take
-    (None: not known)."""
+    """What the settings say of an endpoint's models: how they are told a conversation, how many tokens they take
+    (None: not known), and whether they read `files` themselves."""
 
     dialect: Dialect = Dialect()
     window: int | None = None
+    files: bool = False
 
 
 class Served(msgspec.Struct, frozen=True):

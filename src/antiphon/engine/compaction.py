@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon.core.compaction import detached, user_messages
+from antiphon.core.compaction import current, detached, user_messages
 from antiphon.engine.catalog import Catalog
 from antiphon.engine.intake import Intake
 from antiphon.ports.clock import Clock
@@ -37,7 +37,7 @@ class Contexts:
         return CompactedResponse(
             id=self._clock.id("resp_"),
             created_at=int(self._clock.now()),
-            output=(*user_messages(turn.context, self._clock.id), compaction),
+            output=(*user_messages(current((*turn.history, *turn.input)), self._clock.id), compaction),
             usage=usage,
         )
 

@@ -16,6 +16,7 @@ from antiphon.core.includes import ENCRYPTED
 from antiphon.core.limits import Limits
 from antiphon.core.pruning import grouped, truncated, without
 from antiphon.core.run import Plan
+from antiphon.engine.attachments import Attachments
 from antiphon.engine.catalog import Catalog, Served, UnknownModelError
 from antiphon.engine.fitter import Fitter, Means
 from antiphon.engine.prompts import Prompts
@@ -97,9 +98,17 @@ class Intake:
     """Looks up the model, the history, referenced items and tools."""
 
     def __init__(
-        self, *, store: Storage, clock: Clock, catalog: Catalog, tools: Mapping[str, Tool], means: Means
+        self,
+        *,
+        store: Storage,
+        clock: Clock,
+        catalog: Catalog,
+        tools: Mapping[str, Tool],
+        means: Means,
+        attachments: Attachments,
     ) -> None:
         self._means = means
+        self._attachments = attachments
         self._store = store
         self._prompts = Prompts(store, clock)
         self._clock = clock
@@ -132,7 +141,7 @@ class Intake:
         now = int(self._clock.now())
         status = "queued" if request.background else "in_progress"
         response = echo(request, id=response_id, created_at=now, status=status, model=served.card.id)
-        turn = await self._turn(Accepted(project, request, response, new), served, history)
+        turn = await self._turn(Accepted(project, request, response, new), served, history, _places(given, front))
         return turn if whole else await _fitted(turn)
 
     async def look(self, project: str, request: CreateResponse) -> Turn:
@@ -143,7 +152,7 @@ class Intake:
         """The turn of a run that was accepted before; what it builds on is looked up as it is now."""
         served = await self._served(accepted.request)
         history = await self._history(accepted.project, accepted.request, None)
-        return await _fitted(await self._turn(accepted, served, history))
+        return await _fitted(await self._turn(accepted, served, history, {}))
 
     async def _served(self, request: CreateResponse) -> Served:
         try:
@@ -151,13 +160,18 @@ class Intake:
         except UnknownModelError as error:
             raise InvalidRequestError(error.message, param="model", code="model_not_found") from None
 
-    async def _turn(self, accepted: Accepted, served: Served, history: Sequence[Entry]) -> Turn:
+    async def _turn(
+        self, accepted: Accepted, served: Served, history: Sequence[Entry], places: Mapping[str, str]
+    ) -> Turn:
+        """`places` says by item id where the request gives an item."""
         request = accepted.request
         history = known_open(history, self._means.seal, accepted.project, request)
         configs = declared(request.tools, [*history, *accepted.input])
-        offers, tools, warnings = await self._offers(request, configs)
+        offers, tools, warnings = await self._offers(accepted.project, request, configs)
         offers, choice = chosen(request.tool_choice, offers, configs)
         new = known_open(accepted.input, self._means.seal, accepted.project, request)
+        native = served.traits.files
+        context = await self._attachments.resolved(accepted.project, current((*history, *new)), places, native=native)
         return Turn(
             project=accepted.project,
             request=request,
@@ -169,7 +183,7 @@ class Intake:
             tool_choice=choice,
             tools=tools,
             warnings=warnings,
-            context=current((*history, *new)),
+            context=context,
             bounds=bounds_of(request, served.traits.window, forced=triggered(request.input)),
             fitter=Fitter(self._means, accepted.project, served.name, served.traits.dialect),
         )
@@ -218,7 +232,7 @@ class Intake:
         return tuple(resolved)
 
     async def _offers(
-        self, request: CreateResponse, configs: Sequence[ToolConfig]
+        self, project: str, request: CreateResponse, configs: Sequence[ToolConfig]
     ) -> tuple[list[Offer], dict[int, tuple[Tool, ToolConfig]], tuple[str, ...]]:
         """The functions the model is shown; a declaration that cannot be served is left out and said, unless the
         request forces it. `configs` are the request's own tools and those that its context adds."""
@@ -231,7 +245,7 @@ class Intake:
             at = f"tools[{place}]" if place < len(request.tools) else "input"
             try:
                 tool = self._tool(kind)
-                offers = await tool.offers(config, place)
+                offers = await tool.offers(project, config, place)
             except UnservedError as error:
                 if isinstance(request.tool_choice, NamedChoice) and request.tool_choice.type == kind:
                     raise InvalidRequestError(str(error), param=f"{at}.type", code="unsupported_value") from None
@@ -252,6 +266,16 @@ class Intake:
         if tool is None:
             raise UnservedError(f"Tools of type '{kind}' are not served here.")
         return tool
+
+
+def _places(given: Sequence[Entry], offset: int) -> dict[str, str]:
+    """Where the request gives each item, by its id; the entry at place `i` stands at `input[i + offset]`. What a prompt
+    puts in front of it stands nowhere in the request."""
+    return {
+        str(item_id(entry.item)): f"input[{place + offset}]" if place + offset >= 0 else "prompt"
+        for place, entry in enumerate(given)
+        if entry.item is not None
+    }
 
 
 async def _fitted(turn: Turn) -> Turn:

@@ -1,0 +1,62 @@
+"""A model that searches files and cites as it is told: a kind of endpoint for tests (`kind: tests.citing`).
+
+What it is told is JSON in the user's last message: `search` (arguments of calls, none: no search), then `say`, in which
+`{name}` stands for the mark of the file of this name, as the model was given it, in pieces of `size` characters.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any, Final
+
+import msgspec
+
+from antiphon.adapters.models.scripted import Act, Calling, Calls, Says, Script, Scripted, Step, last_user_text
+from antiphon.adapters.parts import Parts, Plain
+from antiphon.core.context import chat_messages
+from antiphon.core.deltas import Delta
+from antiphon.core.dialect import Dialect
+from antiphon.core.effects import Generate
+from antiphon.wire.items import Message
+
+_MARKS: Final = re.compile(r"cite as (<\|[^|]+\|>)\n\(file ([^;]+);")
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What the user's message asks for."""
+
+    say: str = "Done."
+    search: tuple[dict[str, Any], ...] = ()
+    size: int = 1_000_000
+
+
+class Citing(Scripted):
+    """See the module. `asked` holds every generation that was wanted."""
+
+    async def stream(self, wanted: Generate, /) -> AsyncGenerator[Sequence[Delta]]:
+        """Search, or answer."""
+        self.asked.append(wanted)
+        async with aclosing(Scripted([Step((_act(wanted),))]).stream(wanted)) as deltas:
+            async for batch in deltas:
+                yield batch
+
+
+def _act(wanted: Generate) -> Act:
+    wish = msgspec.json.decode(last_user_text(wanted), type=Wish)
+    last = wanted.context[-1]
+    if wish.search and isinstance(last.item, Message) and last.item.role == "user":
+        return Calls(tuple(Calling("file_search", arguments) for arguments in wish.search))
+    marks: dict[str, str] = {}
+    for message in chat_messages(wanted, Dialect()):
+        if message["role"] == "tool":
+            marks.update((name, mark) for mark, name in _MARKS.findall(message["content"]))
+    text = re.sub(r"\{([^{}]+)\}", lambda found: marks.get(found[1], f"<|file-of-{found[1]}|>"), wish.say)
+    return Says(tuple(text[start : start + wish.size] for start in range(0, len(text), wish.size)))
+
+
+def make(config: Plain, parts: Parts) -> Citing:
+    """The adapter; its model is `m`."""
+    del config
+    return Citing(Script(models=("m",)), name=parts.name, clock=parts.clock)
