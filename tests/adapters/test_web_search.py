@@ -11,7 +11,8 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from antiphon.adapters.search.tavily import LIMIT, Tavily, TavilyBackend
+from antiphon.adapters.search.tavily import Tavily, TavilyBackend
+from antiphon.adapters.searching import LIMIT
 from antiphon.adapters.tools.web_search import WebSearch
 from antiphon.core.effects import Call, Outcome
 from antiphon.ports.search import SearchError, SearchQuery
@@ -86,11 +87,11 @@ async def tool(backend: Backend) -> AsyncGenerator[WebSearch]:
 async def run(tool: WebSearch, arguments: object, config: ToolConfig | None = None) -> tuple[Outcome, dict[str, Any]]:
     """The outcome, and the item that it makes."""
     config = config or WebSearchTool()
-    offer = (await tool.offers(config, 0))[0]
+    offer = (await tool.offers("default", config, 0))[0]
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
     call = Call("call_1", "ws_1", offer.name, text, offer)
     async with asyncio.timeout(DEADLINE):
-        outcome = await tool.run(call, config)
+        outcome = await tool.run("default", call, config)
     assert offer.receipt is not None
     return outcome, builtins(offer.receipt.closed("ws_1", call, outcome))
 
@@ -99,7 +100,7 @@ async def test_the_function_shown_to_the_model_is_the_recorded_one(tool: WebSear
     assert set(tool.types) == {kind for kind in TOOL_TYPES if kind.startswith("web_search")}
     for kind in tool.types:
         config = cast("ToolConfig", msgspec.convert({"type": kind}, TOOL_TYPES[kind]))
-        (offer,) = await tool.offers(config, 2)
+        (offer,) = await tool.offers("default", config, 2)
         assert offer.name == "web_search"
         assert offer.description == "Search the web for information"
         assert offer.parameters == {
@@ -226,7 +227,7 @@ async def test_it_is_usable_again_after_a_failure(tool: WebSearch, backend: Back
 
 
 async def test_a_search_that_never_ran_is_a_failed_item(tool: WebSearch) -> None:
-    (offer,) = await tool.offers(WebSearchTool(), 0)
+    (offer,) = await tool.offers("default", WebSearchTool(), 0)
     assert offer.receipt is not None
     for arguments, query in (('{"query": "x"}', "x"), ('{"query": "x', "")):
         item = builtins(offer.receipt.closed("ws_1", Call("c", "ws_1", "web_search", arguments, offer), None))

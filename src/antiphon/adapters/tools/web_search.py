@@ -70,11 +70,11 @@ class WebSearch:
     def __init__(self, search: Search) -> None:
         self._search = search
 
-    async def offers(self, config: ToolConfig, place: int, /) -> Sequence[Offer]:  # noqa: ARG002 - the port's signature
+    async def offers(self, project: str, config: ToolConfig, place: int, /) -> Sequence[Offer]:  # noqa: ARG002 - the port's signature
         """One function `web_search(query)`; the settings of the request stay with the server."""
         return (Offer(name="web_search", description=DESCRIPTION, parameters=PARAMETERS, receipt=RECEIPT, tool=place),)
 
-    async def run(self, call: Call, config: ToolConfig, /) -> Outcome:
+    async def run(self, project: str, call: Call, config: ToolConfig, /) -> Outcome:  # noqa: ARG002 - as above
         """Search; the model is told `{"query", "top_k": [{"url", "title", "content", "score"}]}` as JSON text."""
         query = _query(call.arguments)
         if query is None:
