@@ -2,7 +2,9 @@
 
 Starts a server on a free port and talks to it through the official `openai` client: a conversation about a file of
 this repository, a function that this program runs, a restart that forgets nothing, and, where recordings are at hand,
-recorded gpt-4o output with a web search that the server makes by itself. Exits with 0 only if every check held.
+recorded gpt-4o output with a web search that the server makes by itself. In between, the turn people come for: the
+documentation of this project and a PDF become a vector store, and the answers say which file they rest on. Exits with 0
+only if every check held.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,11 @@ from openai.types.responses import Response, ResponseFunctionToolCall
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "examples" / "lighthouse.md"
+GENERATED = {"cli.md", "compatibility.md", "settings.md"}
+LIBRARY = (
+    ROOT / "examples" / "tide-mill.pdf",
+    *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in GENERATED),
+)
 WEATHER: Any = {
     "type": "function",
     "name": "get_weather",
@@ -88,7 +96,8 @@ def shown(events: Any, checks: Checks) -> Response:
             text += event.delta
             print(event.delta, end="", flush=True)
         elif event.type.endswith("_call.searching"):
-            print(styled("  the server searches the web ...", 36))
+            place = "the files" if "file_search" in event.type else "the web"
+            print(styled(f"  the server searches {place} ...", 36))
         elif event.type in {"response.completed", "response.incomplete", "response.failed"}:
             final = event.response
     print()
@@ -129,6 +138,39 @@ def about_a_file(client: OpenAI, checks: Checks, model: str) -> Response:
     roles = [getattr(item, "role", item.type) for item in kept]
     checks.expect(roles == ["user", "assistant"] * 2, "the server keeps both turns: " + ", ".join(map(str, roles)))
     return second
+
+
+def about_documents(client: OpenAI, checks: Checks, model: str) -> None:
+    """Questions about many files, answered from a vector store, with citations that lead back to the files."""
+    print(styled(f"\nA vector store of {len(LIBRARY)} files: docs/*.md and a PDF", 1))
+    store = client.vector_stores.create(name="demo")
+    started = time.monotonic()
+    files = [client.files.create(file=path, purpose="assistants") for path in LIBRARY]
+    entries: Any = [{"file_id": file.id, "attributes": {"kind": Path(file.filename).suffix}} for file in files]
+    client.vector_stores.file_batches.create_and_poll(store.id, files=entries, poll_interval_ms=100)
+    store = client.vector_stores.retrieve(store.id)
+    made = getattr(store, "embedding_model", None)
+    searched = f"by keywords and vectors of {made}" if made else "by keywords (no embedding model is installed)"
+    print(f"  read in {time.monotonic() - started:.1f} s, searched {searched}")
+    checks.expect(store.file_counts.completed == len(LIBRARY), f"all {len(LIBRARY)} files were read")
+    search: Any = {"type": "file_search", "vector_store_ids": [store.id]}
+    mill = asks(client, checks, model, "How wide across is the wheel of the tide mill?", tools=[search])
+    checks.expect("5.2 metres" in mill.output_text, "the answer was found in the PDF")
+    cited(client, checks, mill, "tide-mill.pdf")
+    only: Any = {**search, "filters": {"type": "eq", "key": "kind", "value": ".md"}}
+    ours = asks(client, checks, model, "What is the journal of a run?", tools=[only])
+    cited(client, checks, ours, ".md")
+
+
+def cited(client: OpenAI, checks: Checks, answer: Response, name: str) -> None:
+    """Print the files that the answer cites; one of them is called so."""
+    parts = [part for item in answer.output if item.type == "message" for part in item.content]
+    notes = [note for part in parts if part.type == "output_text" for note in part.annotations]
+    names = {client.files.retrieve(note.file_id).filename for note in notes if note.type == "file_citation"}
+    for found in sorted(names):
+        print(styled(f"  source: {found}", 36))
+    resolved = any(found.endswith(name) for found in names) and "<|" not in answer.output_text
+    checks.expect(resolved, f"the citation leads to {name}")
 
 
 def with_a_function(client: OpenAI, checks: Checks, model: str) -> None:
@@ -187,6 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             models = client.models.list().data
             builtin = next(model.id for model in models if model.owned_by == "antiphon")
             last = about_a_file(client, checks, builtin)
+            about_documents(client, checks, builtin)
             with_a_function(client, checks, builtin)
             for real in [model.id for model in models if model.owned_by != "antiphon"][:1]:
                 about_a_file(client, checks, real)

@@ -25,7 +25,12 @@ _FAULTS: Final = {"MCPApprovalResponse": "request_id", "MCPApprovalResponseResou
 _LATE: Final = {"WebSearchToolCall": "action"}
 """Names that the document requires always, but recorded traffic sends only when the item is done."""
 
-_NULLS: Final = {"ModelResponseProperties": ("user",), "Response": ("usage",)}
+_NULLS: Final = {
+    "OpenAIFile": ("expires_at", "status_details"),
+    "ModelResponseProperties": ("user",),
+    "Response": ("usage",),
+    "VectorStoreObject": ("expires_after",),
+}
 """Properties of which the document does not say that they may be null, but recorded traffic does."""
 
 

@@ -83,7 +83,7 @@ def endpoint(**options: Any) -> dict[str, Any]:
             "models[0].api_key_env: the environment variable NO_KEY",
         ),
         (endpoint(base_url="http://h/v1", api_kee_env="X"), "models[0].api_kee_env: unknown name"),
-        ({"web_search": {"kind": "paper"}}, "web_search.kind: must be one of tavily"),
+        ({"web_search": {"kind": "paper"}}, "web_search.kind: must be one of brave, searxng, tavily"),
         ({"recordings": {"dir": "nowhere"}}, "recordings.dir: there is no folder nowhere"),
     ],
 )
@@ -108,7 +108,7 @@ def test_options_from_variables_are_read_as_what_they_are_for(tmp_path: Path) ->
 
 
 def test_every_adapter_here_keeps_to_the_convention() -> None:
-    for room in ("models", "stores", "search", "tools"):
+    for room in ("models", "stores", "search", "tools", "blobs", "indexes", "rerankers"):
         assert kinds(room)
         for kind in kinds(room):
             assert issubclass(adapter(room, kind).config, msgspec.Struct)
@@ -134,6 +134,24 @@ async def test_the_settings_choose_the_parts(tmp_path: Path) -> None:
 async def test_web_search_is_served_once_it_is_set_up(tmp_path: Path, section: dict[str, str]) -> None:
     async with composed(tmp_path, web_search=section) as composition:
         assert "web_search" in composition.tools
+
+
+@pytest.mark.parametrize(
+    ("sections", "problem"),
+    [
+        ({"blobs": {"kind": "attic"}}, "blobs.kind: must be one of folder, s3, or the dotted name of a module"),
+        ({"index": {"kind": "cards"}}, "index.kind: must be one of embedded, memory, or the dotted name of a module"),
+        ({"index": {"memory": 5}}, "index.memory: unknown name `memory`; did you mean `memory_mb`?"),
+        ({"reranker": {"kind": "smtp"}}, "reranker.kind: must be one of http, or the dotted name of a module"),
+        ({"reranker": {"model": "a"}}, "reranker.base_url: is required"),
+        ({"reranker": {"base_url": "http://a", "scores": "some"}}, "reranker.scores: Invalid enum value 'some'"),
+    ],
+)
+def test_a_wrong_choice_for_retrieval_is_told_by_its_key(
+    tmp_path: Path, sections: dict[str, Any], problem: str
+) -> None:
+    (told,) = problems(tmp_path, **sections)
+    assert told.startswith(problem)
 
 
 async def test_recordings_are_an_endpoint_and_the_web_search(tmp_path: Path) -> None:

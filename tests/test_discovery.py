@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from antiphon.adapters.discovery import LOCAL_DIALECT, OPENAI, Found, all_local, from_environment
+from antiphon.core.dialect import Dialect
 
 Answer: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -97,7 +98,7 @@ async def test_no_ports_means_nothing_is_asked() -> None:
     [
         ({}, None),
         ({"OPENAI_API_KEY": ""}, None),
-        ({"OPENAI_API_KEY": "k"}, Found("openai", OPENAI, "k")),
+        ({"OPENAI_API_KEY": "k"}, Found("openai", OPENAI, "k", Dialect(files="native"))),
         ({"OPENAI_BASE_URL": "http://h/v1"}, Found("openai", "http://h/v1")),
         ({"OPENAI_BASE_URL": "http://h/v1", "OPENAI_API_KEY": "k"}, Found("openai", "http://h/v1", "k")),
     ],

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from hashlib import sha256
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 from starlette.types import ASGIApp
 
 from antiphon.adapters import discovery
 from antiphon.adapters.clock import SystemClock
+from antiphon.adapters.egress.addresses import Listed, Rules, listed
+from antiphon.adapters.egress.doorway import Doorway
 from antiphon.adapters.parts import Parts
-from antiphon.adapters.registry import Adapter, AdapterError, adapter, kinds
+from antiphon.adapters.registry import adapter, kinds
 from antiphon.adapters.seal import Keys, secrets_in
 from antiphon.adapters.tokens import BpeTokens
+from antiphon.choices import Choice, Choosing
 from antiphon.core.dialect import Dialect
 from antiphon.core.limits import Limits
+from antiphon.engine.attachments import Attachments, Supplies
 from antiphon.engine.catalog import Catalog, Traits
 from antiphon.engine.compaction import Contexts
 from antiphon.engine.completions import Completions
@@ -34,7 +37,7 @@ from antiphon.http.lanes import LaneLimits
 from antiphon.http.services import HttpLimits, Services, SocketLimits
 from antiphon.http.sites import local
 from antiphon.http.sockets import Sockets
-from antiphon.ports.clock import Clock
+from antiphon.ports.door import Door
 from antiphon.ports.model import Model
 from antiphon.ports.seal import SealError
 from antiphon.ports.search import Search
@@ -43,23 +46,11 @@ from antiphon.ports.tool import Tool
 from antiphon.replay.model import ReplayModel
 from antiphon.replay.recordings import Recordings
 from antiphon.replay.tool import ReplaySearch
-from antiphon.settings import Problem, Settings, SettingsError, unknown
-from antiphon.settings.errors import Path
+from antiphon.retrieval import Ground, Library, Rooms, opened, rooms
+from antiphon.settings import Problem, Settings, SettingsError
 
 BUILTIN = "builtin"
 RECORDED = "recorded"
-
-
-class Choice(msgspec.Struct, frozen=True):
-    """An adapter, its checked config, and what it is called."""
-
-    name: str
-    adapter: Adapter
-    config: Any
-
-    def make(self, parts: Parts) -> Any:
-        """The port."""
-        return self.adapter.make(self.config, msgspec.structs.replace(parts, name=self.name))
 
 
 class Choices(msgspec.Struct, frozen=True):
@@ -68,6 +59,7 @@ class Choices(msgspec.Struct, frozen=True):
     store: Choice
     models: tuple[Choice, ...]
     search: Choice | None
+    rooms: Rooms
 
 
 class Composition(msgspec.Struct, frozen=True):
@@ -84,20 +76,8 @@ class Composition(msgspec.Struct, frozen=True):
 
 def choose(settings: Settings, environ: Mapping[str, str]) -> Choices:
     """Find every adapter that the settings name and check its keys; SettingsError names the key."""
-    problems: list[Problem] = []
-
-    def one(room: str, path: Path, kind: str, options: Mapping[str, object], name: str) -> Choice | None:
-        try:
-            found = adapter(room, kind)
-        except AdapterError as error:
-            problems.append(Problem((*path, "kind"), str(error)))
-            return None
-        try:
-            return Choice(name, found, _config(found, options, path, environ))
-        except SettingsError as error:
-            problems.extend(error.problems)
-            return None
-
+    choosing = Choosing(environ)
+    one, problems = choosing.one, choosing.problems
     store = one("stores", ("store",), settings.store.kind, settings.store.options, settings.store.kind)
     models = [
         one("models", ("models", place), endpoint.kind, endpoint.options, endpoint.name)
@@ -115,9 +95,10 @@ def choose(settings: Settings, environ: Mapping[str, str]) -> Choices:
         search = one("search", ("web_search",), kind, _search_options(settings), kind)
     if settings.recordings.dir is not None and not settings.recordings.dir.is_dir():
         problems.append(Problem(("recordings", "dir"), f"there is no folder {settings.recordings.dir}"))
-    if problems or store is None:
+    library = rooms(settings, choosing)
+    if problems or store is None or library is None:
         raise SettingsError(problems)
-    return Choices(store, tuple(model for model in models if model is not None), search)
+    return Choices(store, tuple(model for model in models if model is not None), search, library)
 
 
 def _search_options(settings: Settings) -> dict[str, object]:
@@ -135,45 +116,6 @@ def _endpoint(found: discovery.Found) -> Choice:
     return Choice(found.name, chat, msgspec.convert(options, chat.config))
 
 
-_AT = re.compile(r" - at `\$(.*)`$")
-_MISSING = re.compile(r"missing required field `(.*?)`")
-_STEP = re.compile(r"\.([\w-]+)|\[(\d+)\]")
-
-
-def _config(found: Adapter, options: Mapping[str, object], path: Path, environ: Mapping[str, str]) -> Any:
-    """The adapter's keys as its own type; `KEY_env` names the variable that holds the value of `KEY`."""
-    known = [field.encode_name for field in msgspec.structs.fields(found.config)]
-    given: dict[str, object] = {}
-    for name, value in options.items():
-        target = name.removesuffix("_env")
-        if name in known:
-            given[name] = value
-        elif target in known and name != target:
-            given[target] = _variable(str(value), environ, (*path, name))
-        else:
-            raise SettingsError([Problem((*path, name), unknown(name, known))])
-    try:
-        return msgspec.convert(given, found.config, strict=False)
-    except msgspec.ValidationError as error:
-        raise SettingsError([_problem(str(error), path)]) from None
-
-
-def _problem(words: str, path: Path) -> Problem:
-    """What msgspec says of a config, with the place in our tree."""
-    at = _AT.search(words)
-    steps = tuple(name or int(index) for name, index in _STEP.findall(at[1])) if at else ()
-    if missing := _MISSING.search(words):
-        return Problem((*path, *steps, missing[1]), "is required")
-    return Problem((*path, *steps), _AT.sub("", words))
-
-
-def _variable(name: str, environ: Mapping[str, str], path: Path) -> str:
-    value = environ.get(name)
-    if not value:
-        raise SettingsError([Problem(path, f"the environment variable {name} is not set")])
-    return value
-
-
 @asynccontextmanager
 async def compose(settings: Settings, choices: Choices, *, port: int = 0) -> AsyncGenerator[Composition]:
     """Open everything that was chosen, and close it again. `port` is the one that this server listens on: nothing is
@@ -188,11 +130,23 @@ async def compose(settings: Settings, choices: Choices, *, port: int = 0) -> Asy
         endpoints, search = _models(settings, choices, parts)
         catalog = Catalog(endpoints, clock, traits=_traits(settings, choices))
         stack.push_async_callback(catalog.close)
-        tools = _tools(msgspec.structs.replace(parts, search=search))
+        tokens = BpeTokens()
+        ground = Ground(settings=settings, parts=parts, store=store, catalog=catalog, tokens=tokens)
+        library = await stack.enter_async_context(opened(choices.rooms, ground))
+        tools = _tools(msgspec.structs.replace(parts, search=search, retrieval=library.search))
         for tool in set(tools.values()):
             stack.push_async_callback(tool.close)
-        means = Means(_seal(settings), BpeTokens())
-        intake = Intake(store=store, clock=clock, catalog=catalog, tools=tools, means=means)
+        means = Means(_seal(settings), tokens)
+        door = _door(settings)
+        stack.push_async_callback(door.close)
+        intake = Intake(
+            store=store,
+            clock=clock,
+            catalog=catalog,
+            tools=tools,
+            means=means,
+            attachments=_attachments(ground, library, door),
+        )
         runner = Runner(
             store=store,
             clock=clock,
@@ -202,14 +156,37 @@ async def compose(settings: Settings, choices: Choices, *, port: int = 0) -> Asy
         )
         stack.push_async_callback(runner.drain, 0)
         runner.open()
-        retention = Retention(store=store, clock=clock, seconds=settings.retention.sweep_seconds)
+        retention = Retention(store, *library.expiring, clock=clock, seconds=settings.retention.sweep_seconds)
         stack.push_async_callback(retention.close)
         retention.open()
         discovered = asyncio.create_task(_discover(_ports(settings, port), choices, catalog, parts))
         stack.push_async_callback(_stop, discovered)
-        services = _services(settings, runner, catalog, store, clock)
+        services = _services(ground, runner, library)
         services = msgspec.structs.replace(services, contexts=Contexts(intake, catalog, clock))
         yield Composition(build(services), runner, catalog, store, tools, services.sockets, discovered)
+
+
+def _door(settings: Settings) -> Door:
+    """The way out for what requests name."""
+    lists: list[Listed] = []
+    for key in ("allow", "deny"):
+        try:
+            lists.append(listed(getattr(settings.egress, key)))
+        except ValueError as error:
+            raise SettingsError([Problem(("egress", key), str(error))]) from None
+    return Doorway(Rules(*lists))
+
+
+def _attachments(ground: Ground, library: Library, door: Door) -> Attachments:
+    """What makes files readable for models."""
+    supplies = Supplies(
+        files=ground.store.files,
+        blobs=library.blobs,
+        extraction=library.extraction,
+        door=door,
+        clock=ground.parts.clock,
+    )
+    return Attachments(supplies)
 
 
 def _seal(settings: Settings) -> Keys:
@@ -226,12 +203,13 @@ def _seal(settings: Settings) -> Keys:
 def _traits(settings: Settings, choices: Choices) -> dict[str, Traits]:
     """What is known of each endpoint's models."""
     windows = {endpoint.name: endpoint.context_window for endpoint in settings.models}
-    return {choice.name: Traits(_dialect(choice), windows.get(choice.name)) for choice in choices.models}
+    return {choice.name: _traits_of(choice, windows.get(choice.name)) for choice in choices.models}
 
 
-def _dialect(choice: Choice) -> Dialect:
-    found: object = getattr(choice.config, "dialect", None)
-    return found if isinstance(found, Dialect) else Dialect()
+def _traits_of(choice: Choice, window: int | None = None) -> Traits:
+    spoken: object = getattr(choice.config, "dialect", None)
+    dialect = spoken if isinstance(spoken, Dialect) else Dialect()
+    return Traits(dialect, window, getattr(spoken, "files", "text") == "native")
 
 
 def _models(settings: Settings, choices: Choices, parts: Parts) -> tuple[dict[str, Model], Search | None]:
@@ -275,7 +253,8 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _services(settings: Settings, runner: Runner, catalog: Catalog, store: Storage, clock: Clock) -> Services:
+def _services(ground: Ground, runner: Runner, library: Library) -> Services:
+    settings, store, clock = ground.settings, ground.store, ground.parts.clock
     server = settings.server
     limits = HttpLimits(
         max_body=server.max_body_mb * 1024 * 1024,
@@ -292,10 +271,16 @@ def _services(settings: Settings, runner: Runner, catalog: Catalog, store: Stora
     )
     return Services(
         runner=runner,
-        catalog=catalog,
+        catalog=ground.catalog,
         conversations=Conversations(store, clock),
         completions=Completions(store, clock, retention=limits.retention),
         prompts=Prompts(store, clock),
+        files=library.files,
+        uploads=library.uploads,
+        vector_stores=library.vector_stores,
+        members=library.members,
+        retrieval=library.search,
+        reranking=library.reranking,
         store=store,
         clock=clock,
         limits=limits,
@@ -334,7 +319,7 @@ async def _discover(ports: Mapping[str, int], choices: Choices, catalog: Catalog
         async for found in answers:
             if found.name not in catalog.endpoints and not _configured(found, known):
                 choice = _endpoint(found)
-                catalog.add(found.name, choice.make(parts), Traits(_dialect(choice)))
+                catalog.add(found.name, choice.make(parts), _traits_of(choice))
 
 
 def _configured(found: discovery.Found, known: Sequence[str]) -> bool:

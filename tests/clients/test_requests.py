@@ -1,7 +1,7 @@
 """Every request that was recorded of 25 real clients is served: legal streams, objects that fit OpenAI's document.
 
-The ids in them are of a server that is gone. They stand for one conversation and one response of ours, which holds the
-tool calls that the request answers.
+The ids in them are of a server that is gone. They stand for one conversation, one vector store and one response of
+ours, which holds the tool calls that the request answers.
 """
 
 from __future__ import annotations
@@ -71,6 +71,10 @@ async def prepared(served: Whole, request: Json) -> tuple[str, Json]:
         assert status == 200, conversation
         path = path.replace("conv_1", conversation["id"])
         body = json.loads(json.dumps(body).replace("conv_1", conversation["id"]))
+    for tool in body.get("tools") or ():
+        if tool.get("type") == "file_search":
+            _, store = await served.ask("POST", "/vector_stores", {})
+            tool["vector_store_ids"] = [store["id"]]
     if body.get("previous_response_id"):
         tools = body.get("tools") or ()
         previous = await served.create(model=body["model"], input="Hi", tools=[t for t in tools if "name" in t])

@@ -40,7 +40,10 @@ class _List(msgspec.Struct):
 def from_environment(environ: Mapping[str, str]) -> Found | None:
     """The endpoint `openai`, when `OPENAI_API_KEY` or `OPENAI_BASE_URL` is set; it is not asked anything."""
     key, url = environ.get("OPENAI_API_KEY"), environ.get("OPENAI_BASE_URL")
-    return Found("openai", url or OPENAI, key or None) if key or url else None
+    if not key and not url:
+        return None
+    own = not url or url.rstrip("/") == OPENAI  # others may not read files
+    return Found("openai", url or OPENAI, key or None, Dialect(files="native") if own else Dialect())
 
 
 async def local(ports: Mapping[str, int], *, timeout: float = 0.3) -> AsyncGenerator[Found]:  # noqa: ASYNC109

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from antiphon.ports.clock import Clock
+from antiphon.ports.retrieval import Retrieval
 from antiphon.ports.search import Search
 
 
@@ -22,6 +23,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     search: Search | None = None
     """The backend of web search; None: there is none, and a tool that needs it is not made."""
+    retrieval: Retrieval | None = None
+    """Search of vector stores; None: there is none, as for `search`."""
 
 
 class Plain(msgspec.Struct, frozen=True):

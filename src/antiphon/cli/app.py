@@ -132,6 +132,43 @@ def config(
     return OK
 
 
+@app.command
+def ask(
+    question: Annotated[str, Parameter(help="What to ask.")],
+    paths: Annotated[tuple[Path, ...], Parameter(help="Files and folders that hold the answer.", negative="")],
+    /,
+    flags: Flags = Flags(),
+    *,
+    model: Annotated[str | None, Parameter(help="Model; default: the first that is found, else the built-in.")] = None,
+    url: Annotated[str | None, Parameter(help="A running server to ask; default: one in this process.")] = None,
+    key: Annotated[str | None, Parameter(help="API key for that server.", env_var="ANTIPHON_API_KEY")] = None,
+) -> int:
+    """Ask a question about files and folders; the answer is printed with the files that it rests on.
+
+    What was read is kept in the data folder: the next question about the same paths reads only what has changed.
+    """
+    loaded = _load(flags)
+    # as for `serve`
+    import asyncio  # noqa: PLC0415
+
+    from rich.console import Console  # noqa: PLC0415
+
+    from antiphon.cli.asking import NothingError, Question  # noqa: PLC0415
+    from antiphon.cli.asking import ask as answer  # noqa: PLC0415
+    from antiphon.cli.client import ApiError  # noqa: PLC0415
+    from antiphon.cli.serving import RefusalError  # noqa: PLC0415
+
+    wanted = Question(text=question, paths=paths, model=model, url=url, key=key)
+    try:
+        asyncio.run(answer(wanted, loaded, os.environ, Console()))
+    except (ApiError, NothingError, RefusalError) as error:
+        say(f"antiphon: {error}", error=True)
+        return FAILED
+    except SettingsError as error:
+        raise loaded.explain(error) from None
+    return OK
+
+
 def _as_json(rows: Sequence[Row]) -> str:
     return json.dumps({dotted(row.key): {"value": row.value, "source": row.source} for row in rows}, indent=2)
 

@@ -9,7 +9,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Final, TypeAlias
 
@@ -23,6 +24,7 @@ from antiphon.settings import Loaded, Settings
 from antiphon.wire.errors import StoreError
 
 BACKLOG: Final = 2048
+LOOPBACK: Final = "127.0.0.1"
 GRACE: Final = 5.0
 """Seconds that answers get to leave after the runs were stopped."""
 
@@ -94,6 +96,37 @@ async def _serve(loaded: Loaded, choices: Choices, listener: socket.socket, say:
             await asyncio.gather(*telling, return_exceptions=True)
     except StoreError as error:
         raise RefusalError(f"the store cannot be opened: {error.message}") from error
+
+
+class Guest(uvicorn.Server):
+    """uvicorn inside of a program that handles its signals itself."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """None are."""
+        yield
+
+
+@asynccontextmanager
+async def served(settings: Settings, environ: Mapping[str, str]) -> AsyncGenerator[str]:
+    """A server in this process, for this process: its URL, on a free port of loopback. Raises RefusalError,
+    SettingsError."""
+    choices = choose(settings, environ)
+    _prepare(settings)
+    with _bind(LOOPBACK, 0) as listener:
+        port: int = listener.getsockname()[1]
+        try:
+            async with compose(settings, choices, port=port) as composition:
+                await composition.discovered
+                server = Guest(_uvicorn(composition, settings))
+                serving = asyncio.create_task(server.serve([listener]))
+                try:
+                    yield f"http://{LOOPBACK}:{port}"
+                finally:
+                    server.should_exit = True
+                    await serving
+        except StoreError as error:
+            raise RefusalError(f"the store cannot be opened: {error.message}") from error
 
 
 async def _tell(composition: Composition, loaded: Loaded, url: str, say: Say) -> None:
