@@ -15,7 +15,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, CycloptsError, Parameter
 
-from antiphon.settings import Loaded, Row, SettingsError, dotted, load
+from antiphon.settings import KEY_VARIABLE, Loaded, Row, SettingsError, dotted, load
 
 OK: Final = 0
 FAILED: Final = 1
@@ -141,7 +141,7 @@ def ask(
     *,
     model: Annotated[str | None, Parameter(help="Model; default: the first that is found, else the built-in.")] = None,
     url: Annotated[str | None, Parameter(help="A running server to ask; default: one in this process.")] = None,
-    key: Annotated[str | None, Parameter(help="API key for that server.", env_var="ANTIPHON_API_KEY")] = None,
+    key: Annotated[str | None, Parameter(help="API key for that server.", env_var=KEY_VARIABLE)] = None,
 ) -> int:
     """Ask a question about files and folders; the answer is printed with the files that it rests on.
 

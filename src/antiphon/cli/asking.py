@@ -96,39 +96,35 @@ async def _model(api: Api) -> str:
 # the store
 
 
-def _stamp(path: Path) -> str:
-    """What changes when the file does."""
+def _version(path: Path) -> str:
+    """What changes when the file does. It says nothing of the path, for models are shown it."""
     found = path.stat()
-    return f"{found.st_size}-{found.st_mtime_ns}"
+    return sha256(f"{path} {found.st_size} {found.st_mtime_ns}".encode()).hexdigest()[:16]
 
 
 async def _shelved(api: Api, paths: Sequence[Path], console: Console) -> tuple[str, list[tuple[str, str]]]:
     """The store of exactly these files, as they are now; and those that could not be read, each with the reason."""
     shelf = sha256("\n".join(map(str, paths)).encode()).hexdigest()
     store_id = await _store(api, shelf)
-    wanted = {str(path): _stamp(path) for path in paths}
+    wanted = {_version(path): path for path in paths}
     kept: set[str] = set()
     for file in await api.listed(f"/vector_stores/{store_id}/files"):
-        path, stamp = file["attributes"].get("path"), file["attributes"].get("stamp")
-        if file["status"] in {"completed", "in_progress"} and wanted.get(path) == stamp and path not in kept:
-            kept.add(path)
+        version = file["attributes"].get("version")
+        if file["status"] in {"completed", "in_progress"} and version in wanted and version not in kept:
+            kept.add(version)
         else:
             await api.call("DELETE", f"/files/{file['id']}")
     with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console) as bar:
-        new = [path for path in paths if str(path) not in kept]
+        new = [version for version in wanted if version not in kept]
         task = bar.add_task("uploading", total=len(new), visible=bool(new))
-        for path in new:
-            file = await api.upload(path)
-            attributes = {"path": str(path), "stamp": wanted[str(path)]}
-            if len(attributes["path"]) > 512:
-                raise NothingError(f"the path {path} is too long")
-            await api.call(
-                "POST", f"/vector_stores/{store_id}/files", {"file_id": file["id"], "attributes": attributes}
-            )
+        for version in new:
+            file = await api.upload(wanted[version])
+            attached = {"file_id": file["id"], "attributes": {"version": version}}
+            await api.call("POST", f"/vector_stores/{store_id}/files", attached)
             bar.advance(task)
         await _read(api, store_id, bar)
     failed = await api.listed(f"/vector_stores/{store_id}/files", "&filter=failed")
-    return store_id, [(Path(file["attributes"]["path"]).name, file["last_error"]["message"]) for file in failed]
+    return store_id, [(wanted[file["attributes"]["version"]].name, file["last_error"]["message"]) for file in failed]
 
 
 async def _store(api: Api, shelf: str) -> str:

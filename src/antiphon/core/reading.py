@@ -34,6 +34,8 @@ _NAMED: Final = re.compile(r"'filename':\s*'([^']+)'|\"filename\":\s*\"([^\"]+)\
 _FRAME: Final = re.compile(
     r"^(?:BEGIN|END) of .{0,80} results\.?$|^The above results were retrieved|\btool found \d+ chunks"
 )
+_NOTHING: Final = re.compile(r"\s*(?:\w+ tool found 0 chunks|Nothing was found )")
+_HEADER: Final = re.compile(r"url: |title: |\(file |\"\"\"$")
 
 
 class Result(Struct, frozen=True):
@@ -116,7 +118,7 @@ def passages_of(result: Result) -> list[Passage]:
 
 def found_nothing(result: Result) -> bool:
     """Whether a search came back empty."""
-    return _pages(result.output) == [] or bool(re.match(r"\s*\w+ tool found 0 chunks", result.output))
+    return _pages(result.output) == [] or bool(_NOTHING.match(result.output))
 
 
 def _last_user(context: Sequence[Entry]) -> int:
@@ -221,7 +223,7 @@ def _chunks(output: str) -> Iterator[Passage]:
             mark = cited.group() if cited and not _FRAME.search(line) else ""
             named = _NAMED.search(line)
             source = next(filter(None, named.groups()), "") if named else ""
-        else:
+        elif (lines or not _HEADER.match(line)) and line != '"""':
             lines.append(line)
     if lines and mark:
         yield Passage("\n".join(lines), source, mark)

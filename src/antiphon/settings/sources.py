@@ -18,7 +18,9 @@ from antiphon.settings.tree import Settings
 Tree: TypeAlias = dict[str, Any]
 
 FILE_VARIABLE: Final = "ANTIPHON_CONFIG"
-"""Names the settings' file; a variable with our prefix that is no setting."""
+"""Names the settings' file."""
+KEY_VARIABLE: Final = "ANTIPHON_API_KEY"
+"""The key with which our commands ask a server. Like the one above, it has our prefix and is no setting."""
 
 
 class Layer(Protocol):
@@ -119,7 +121,7 @@ class VariableLayer:
         self.warnings = [
             f"env {name} is no setting and was ignored{_hint(name)}"
             for name in sorted(environ)
-            if name.startswith("ANTIPHON_") and name != FILE_VARIABLE and not _belongs(name, sections)
+            if name.startswith("ANTIPHON_") and name not in {FILE_VARIABLE, KEY_VARIABLE} and not _belongs(name, sections)
         ]
 
     def place(self, path: Path) -> str:

@@ -51,7 +51,8 @@ def relevances(db: sqlite3.Connection, store: tuple[int, int], words: Sequence[s
         weight = rarity(judged.chunks, len(rows))
         found[rows] += weight * often / (often + judged.lengths[rows])
         total += weight
-    return found / np.float32(total) if total else found
+    found /= np.float32(total or 1)
+    return found
 
 
 def _by_term(found: Iterable[Posting]) -> dict[str, list[tuple[int, bytes]]]:

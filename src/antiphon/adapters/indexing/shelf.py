@@ -269,8 +269,9 @@ class Shelf:
         relevances = self._relevances(db, question.words) if question.words else None
         rows = near
         if relevances is not None:
-            scores = np.where(passing & (relevances > 0), relevances, np.float32(-np.inf))
-            said, _ = top(np.arange(len(scores), dtype=np.int32), scores, question.limit)
+            said = np.flatnonzero(relevances).astype(np.int32)
+            said = said[passing[said]]
+            said, _ = top(said, relevances[said], question.limit)
             more = np.setdiff1d(said, near)
             rows = np.concatenate([near, more])
             if vector is not None and self._vectors is not None:
