@@ -20,7 +20,9 @@ Tree: TypeAlias = dict[str, Any]
 FILE_VARIABLE: Final = "ANTIPHON_CONFIG"
 """Names the settings' file."""
 KEY_VARIABLE: Final = "ANTIPHON_API_KEY"
-"""The key with which our commands ask a server. Like the one above, it has our prefix and is no setting."""
+"""The key with which our commands ask a server."""
+_OTHERS: Final = {FILE_VARIABLE, KEY_VARIABLE}
+"""They have our prefix and are no settings."""
 
 
 class Layer(Protocol):
@@ -121,7 +123,9 @@ class VariableLayer:
         self.warnings = [
             f"env {name} is no setting and was ignored{_hint(name)}"
             for name in sorted(environ)
-            if name.startswith("ANTIPHON_") and name not in {FILE_VARIABLE, KEY_VARIABLE} and not _belongs(name, sections)
+            if name.startswith("ANTIPHON_")
+            and name not in {FILE_VARIABLE, KEY_VARIABLE}
+            and not _belongs(name, sections)
         ]
 
     def place(self, path: Path) -> str:
