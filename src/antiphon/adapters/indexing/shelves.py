@@ -116,8 +116,10 @@ class Shelves:
     def _settle(self, name: _Name, seat: _Seat, *, known: bool) -> None:
         """Count what the store takes now, and let others go if that is too much. Its lock is held."""
         taken = _SEAT + seat.shelf.bytes if seat.shelf is not None else _SEAT
-        wanted = seat.shelf.wants(self._many) if seat.shelf is not None else None
+        wanted = seat.shelf.wants(self._many) if seat.shelf is not None and known else None
         with self._lock:
+            if seat.shelf is not None:
+                self._wanted.pop(seat.shelf.store, None)
             if self._seats.get(name) is not seat:
                 return  # it was let go meanwhile
             if wanted is not None:
