@@ -48,6 +48,7 @@ from antiphon.replay.recordings import Recordings
 from antiphon.replay.tool import ReplaySearch
 from antiphon.retrieval import Ground, Library, Rooms, opened, rooms
 from antiphon.settings import Problem, Settings, SettingsError
+from antiphon.wire.codec import learn
 
 BUILTIN = "builtin"
 RECORDED = "recorded"
@@ -121,6 +122,7 @@ async def compose(settings: Settings, choices: Choices, *, port: int = 0) -> Asy
     """Open everything that was chosen, and close it again. `port` is the one that this server listens on: nothing is
     looked for there. The data folder must exist. Raises StoreError when the store cannot be opened.
     """
+    learn()
     clock = SystemClock()
     parts = Parts(name="", clock=clock, folder=settings.data.dir)
     async with AsyncExitStack() as stack:

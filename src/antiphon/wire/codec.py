@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from threading import Lock
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast, get_args, overload
 
 import msgspec
@@ -82,7 +83,7 @@ class Open(metaclass=_Membership):
             raise msgspec.ValidationError(f"Expected `object`, got `{type(value).__name__}`")
         fields = cast("JsonObject", value)
         found = cls.tags.get(str(fields.get("type", "")))
-        return Unknown(fields) if found is None else msgspec.convert(fields, found, dec_hook=_open)
+        return Unknown(fields) if found is None else msgspec.convert(fields, _learnt(found), dec_hook=_open)
 
     @classmethod
     def describe(cls, parts: Sequence[JsonObject]) -> JsonObject:
@@ -120,9 +121,34 @@ def builtins(value: object) -> Any:
     return msgspec.json.decode(encode(value))
 
 
+_LEARNING = Lock()
+"""msgspec learns a type at its first use, step by step; a thread that meets it half learnt ends the process."""
+
+
 @lru_cache(maxsize=256)
 def _decoder(wanted: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(wanted, dec_hook=_open)
+    with _LEARNING:
+        return msgspec.json.Decoder(wanted, dec_hook=_open)
+
+
+@lru_cache(maxsize=1024)
+def _learnt(wanted: type[T]) -> type[T]:
+    with _LEARNING:
+        msgspec.json.Decoder(wanted, dec_hook=_open)
+    return wanted
+
+
+def learn() -> None:
+    """Learn every type of the wire that is loaded. Called once, before there are threads that could meet one."""
+    for union in _OPEN:
+        for member in union.tags.values():
+            _learnt(member)
+    waiting = list(msgspec.Struct.__subclasses__())
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        if kind.__module__.startswith(__package__ or "") and not getattr(kind, "__parameters__", ()):
+            _learnt(kind)
 
 
 @overload
