@@ -31,7 +31,8 @@ BLOCKED: Final = 6.0
 
 class Snapshot(msgspec.Struct, frozen=True):
     """What lay in the database at the fault: finished tool calls with how often they had been run, the fences of open
-    runs, and those with a cancel."""
+    runs, and those with a cancel that whoever takes them up must honour. (A process that is only stopped may have their
+    last words in hand, and the client has heard of neither end.)"""
 
     calls: dict[Place, int]
     fences: dict[str, int]
@@ -177,15 +178,16 @@ class Episode:
         else:
             self.first.stop()
         self._over = True
-        self.snapshot = self._snapshot()
+        self.snapshot = self._snapshot(fault)
         self.open = sum(1 for one in self.asked if one.accepted.is_set() and one.id in self.snapshot.fences)
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self, fault: Fault) -> Snapshot:
         runs = self.house.rows(f"SELECT response.id, run.fence, cancel FROM {RUNS}")
         bodies = self.house.rows("SELECT body FROM item WHERE type IN ('code_interpreter_call', 'web_search_call')")
         words = " ".join(str(body) for (body,) in bodies)
         done = {place: times for place, times in self.world.ran.items() if f'"{place[0]} {place[1]}"' in _plain(words)}
-        return Snapshot(done, {run: fence for run, fence, _ in runs}, frozenset(run for run, _, asked in runs if asked))
+        cancelled = frozenset(run for run, _, asked in runs if asked and fault is Fault.KILL)
+        return Snapshot(done, {run: fence for run, fence, _ in runs}, cancelled)
 
     # recovery
 
