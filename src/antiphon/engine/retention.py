@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import Final, Protocol
 
+from antiphon.engine.rounds import Rounds
 from antiphon.ports.clock import Clock
 from antiphon.wire.errors import StoreError
 
@@ -30,18 +31,15 @@ class Retention:
     def __init__(self, *swept: Expiring, clock: Clock, seconds: float) -> None:
         self._swept = swept
         self._clock = clock
-        self._seconds = seconds
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = Rounds(seconds, self._round)
 
     def open(self) -> None:
         """Sweep from now on."""
-        self._task = asyncio.create_task(self._go())
+        self._rounds.open()
 
     async def close(self) -> None:
         """Stop; what is being deleted at the moment is deleted or stays, never half."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._rounds.close()
 
     async def sweep(self) -> int:
         """Delete what has expired by now, a call at a time; how many. Raises StoreError."""
@@ -52,11 +50,9 @@ class Retention:
                 await asyncio.sleep(0)  # others write in between
         return deleted
 
-    async def _go(self) -> None:
-        while True:
-            try:
-                if deleted := await self.sweep():
-                    LOGGER.info("%d objects had expired and were deleted", deleted)
-            except StoreError as error:
-                LOGGER.warning("what has expired could not be deleted: %s", error.message)
-            await asyncio.sleep(self._seconds)
+    async def _round(self) -> None:
+        try:
+            if deleted := await self.sweep():
+                LOGGER.info("%d objects had expired and were deleted", deleted)
+        except StoreError as error:
+            LOGGER.warning("what has expired could not be deleted: %s", error.message)

@@ -7,12 +7,12 @@ the index is listed first and the rows are read then, never the other way round.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Final
 
+from antiphon.engine.rounds import Rounds
 from antiphon.ports.clock import Clock
 from antiphon.ports.index import Document, Index
 from antiphon.ports.vector_stores import VectorStores
@@ -28,18 +28,15 @@ class Sweep:
         self._rows = rows
         self._index = index
         self._clock = clock
-        self._seconds = seconds
-        self._task: asyncio.Task[None] | None = None
+        self._rounds = Rounds(seconds, self._round)
 
     def open(self) -> None:
         """Sweep from now on."""
-        self._task = asyncio.create_task(self._go())
+        self._rounds.open()
 
     async def close(self) -> None:
         """Stop; what is being removed at the moment is removed or stays, never half."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._rounds.close()
 
     async def collect(self, documents: Sequence[Document]) -> int:
         """Remove those of these documents that are nobody's; how many. Raises StoreError."""
@@ -62,11 +59,9 @@ class Sweep:
                 swept += await self.collect(documents)
         return swept
 
-    async def _go(self) -> None:
-        while True:
-            try:
-                if swept := await self.sweep():
-                    LOGGER.info("documents of the index that were nobody's and were removed: %d", swept)
-            except StoreError as error:
-                LOGGER.warning("the index could not be swept: %s", error.message)
-            await asyncio.sleep(self._seconds)
+    async def _round(self) -> None:
+        try:
+            if swept := await self.sweep():
+                LOGGER.info("documents of the index that were nobody's and were removed: %d", swept)
+        except StoreError as error:
+            LOGGER.warning("the index could not be swept: %s", error.message)
