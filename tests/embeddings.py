@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.listening import listening
+
 DIMENSION = 32
 
 
@@ -71,11 +73,6 @@ async def serving() -> AsyncGenerator[Site]:
     site = Site()
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/embeddings", site.serve)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        site.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    async with listening(app) as origin:
+        site.url = f"{origin}/v1"
         yield site
-    finally:
-        await runner.cleanup()

@@ -12,6 +12,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.listening import listening
+
 MODEL = "bge-reranker"
 Json = dict[str, Any]
 
@@ -104,13 +106,6 @@ async def reranker(dialect: str = "jina") -> AsyncGenerator[Endpoint]:
     endpoint = Endpoint(dialect)
     app = web.Application(client_max_size=64 * 1024 * 1024)
     app.router.add_post("/v1/rerank", endpoint.serve)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    (address,) = runner.addresses
-    endpoint.url = f"http://127.0.0.1:{address[1]}/v1"
-    try:
+    async with listening(app) as origin:
+        endpoint.url = f"{origin}/v1"
         yield endpoint
-    finally:
-        await runner.cleanup()

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from antiphon.adapters.discovery import LOCAL_DIALECT, OPENAI, Found, all_local, from_environment
 from antiphon.core.dialect import Dialect
+from tests.listening import listening
 
 Answer: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,14 +24,8 @@ async def server(answer: Answer) -> AsyncGenerator[int]:
     """A server on a free loopback port that answers GET /v1/models."""
     app = web.Application()
     app.router.add_get("/v1/models", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+    async with listening(app) as origin:
+        yield int(origin.rpartition(":")[2])
 
 
 def free_port() -> int:

@@ -19,6 +19,7 @@ from antiphon.ports.search import SearchError, SearchQuery
 from antiphon.wire.codec import builtins
 from antiphon.wire.tools import TOOL_TYPES, Location, WebSearchPreviewTool, WebSearchTool
 from antiphon.wire.tools import Tool as ToolConfig
+from tests.listening import listening
 
 DEADLINE = 5.0
 KEY = "tvly-very-secret"
@@ -68,13 +69,9 @@ async def backend() -> AsyncGenerator[Backend]:
     backend = Backend()
     app = web.Application()
     app.router.add_post("/v1/search", backend.serve)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    backend.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1/"
-    yield backend
-    await runner.cleanup()
+    async with listening(app, cancelling=True) as origin:
+        backend.url = f"{origin}/v1/"
+        yield backend
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from antiphon.adapters.parts import Parts
 from antiphon.adapters.registry import adapter, kinds
 from antiphon.adapters.searching import LIMIT
 from antiphon.ports.search import Search, SearchError, SearchQuery
+from tests.listening import listening
 
 DEADLINE = 5.0
 KEY = "very-secret"
@@ -71,12 +72,9 @@ async def site(request: pytest.FixtureRequest) -> AsyncGenerator[tuple[str, Site
     site = Site(request.param)
     app = web.Application()
     app.router.add_route("*", "/{path:(web/)?search}", site.serve)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    site.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-    yield request.param, site
-    await runner.cleanup()
+    async with listening(app, cancelling=True) as origin:
+        site.url = f"{origin}/"
+        yield request.param, site
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from typing import Final
 
 from aiohttp import web
 
+from tests.listening import listening
+
 MODEL: Final = "vectors"
 DIMENSION: Final = 8
 DEADLINE: Final = 20.0
@@ -86,13 +88,8 @@ async def vectors() -> AsyncGenerator[Vectors]:
     made = Vectors()
     app = web.Application(client_max_size=1 << 26)
     app.router.add_post("/v1/embeddings", made.embed)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield made
-    finally:
-        made.free()
-        await runner.cleanup()
+    async with listening(app) as made.url:
+        try:
+            yield made
+        finally:
+            made.free()

@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from aiohttp import web
 
 from tests.kill.server import NAME
+from tests.listening import listening
 from tests.upstream import DONE, chunk, sse, usage
 
 Json: TypeAlias = dict[str, Any]
@@ -190,13 +191,8 @@ async def world() -> AsyncGenerator[World]:
     app.router.add_post("/v1/chat/completions", made.generate)
     app.router.add_post("/search", made.search)
     app.router.add_post("/effect", made.effect)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield made
-    finally:
-        made.free_all()
-        await runner.cleanup()
+    async with listening(app) as made.url:
+        try:
+            yield made
+        finally:
+            made.free_all()
