@@ -90,7 +90,7 @@ def _leaves(path: Path, value: object) -> Iterator[tuple[Path, Any]]:
         children = [*type(value).model_fields, *(value.model_extra or {})]
         for name in children:
             yield from _leaves((*path, name), getattr(value, name))
-    elif path == ("models",) and value:
+    elif path in {("models",), ("mcp",)} and value:
         for place, one in enumerate(cast("tuple[object, ...]", value)):
             yield from _leaves((*path, place), one)
     else:
@@ -137,10 +137,11 @@ def load(
         settings = Settings(**merged)
     except ValidationError as error:
         raise SettingsError(_problems(error, layers)) from None
-    twice = _repeated([endpoint.name for endpoint in settings.models])
-    if twice:
-        path: Path = ("models", twice[0], "name")
-        raise SettingsError([Problem(path, "another endpoint has this name", _nearest(path, layers))])
+    tables = (("models", settings.models, "endpoint"), ("mcp", settings.mcp, "server"))
+    for section, entries, what in tables:
+        if twice := _repeated([entry.name for entry in entries]):
+            path: Path = (section, twice[0], "name")
+            raise SettingsError([Problem(path, f"another {what} has this name", _nearest(path, layers))])
     return Loaded(settings, tuple(layers), tuple(variables.warnings), file)
 
 

@@ -9,7 +9,8 @@ import msgspec
 from pydantic import BaseModel
 
 from antiphon.settings.errors import Path
-from antiphon.settings.tree import Chosen, Settings
+from antiphon.settings.tree import Settings
+from antiphon.settings.values import Chosen
 
 Schema = Mapping[str, Any]
 

@@ -6,87 +6,23 @@ adapter's `config` type when the server is composed, so this file names no vendo
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import sys
-from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-
-def data_home() -> Path:
-    """Where the platform keeps an application's data: `$XDG_DATA_HOME/antiphon`, by default below the home folder."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "antiphon"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "antiphon"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "antiphon"
-
-
-def _words(value: object) -> object:
-    """A variable or flag holds a list as words with commas between."""
-    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
-
-
-def _pairs(value: object) -> object:
-    """A variable holds a table as `name=value` with commas between; `none` is an empty one."""
-    if not isinstance(value, str):
-        return value
-    if value.strip() == "none":
-        return {}
-    pairs = [word.partition("=") for word in cast("list[str]", _words(value))]
-    return {name.strip(): number.strip() for name, _, number in pairs}
-
-
-def _document(value: object) -> object:
-    """A variable holds a list of tables as JSON."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return cast("object", json.loads(value))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON: {error}") from None
-
-
-def _home(value: object) -> object:
-    return Path(value).expanduser() if isinstance(value, str) else value
-
-
-def _site(value: str) -> str:
-    """Origins are compared letter by letter, so one that no browser sends is a mistake."""
-    if not _ORIGIN.fullmatch(value):
-        raise ValueError(f"{value!r} is no site: write `https://name` or `http://name:port`, `null`, or `*` for all")
-    return value
-
-
-_ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/\s]+/?", re.IGNORECASE)
-
-Folder = Annotated[Path, BeforeValidator(_home)]
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_words)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_words)]
-Sites = Annotated[tuple[Annotated[str, AfterValidator(_site)], ...], BeforeValidator(_words)]
-Ports = Annotated[dict[str, Annotated[int, Field(ge=1, le=65535)]], BeforeValidator(_pairs)]
-
-
-class Section(BaseModel):
-    """A table of the file; a key that it does not know is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class Chosen(Section):
-    """A section that names an adapter: `kind` is a file of the room or the dotted name of somebody else's module, and
-    the keys that are not listed are that adapter's own."""
-
-    model_config = ConfigDict(extra="allow")
-
-    @property
-    def options(self) -> dict[str, object]:
-        """The adapter's own keys."""
-        return dict(self.model_extra or {})
+from antiphon.settings.retrieval import (
+    BlobsChoice,
+    EmbedderChoice,
+    Extraction,
+    Filing,
+    IndexChoice,
+    Ingestion,
+    RerankerChoice,
+    Searches,
+)
+from antiphon.settings.tools import Egress, McpEntry, Pages, Sessions, Tooling, WebSearch
+from antiphon.settings.values import Chosen, Folder, Names, Ports, Secrets, Section, Sites, data_home, document
 
 
 class Server(Section):
@@ -174,75 +110,6 @@ class Discovery(Section):
     )
 
 
-class WebSearch(Chosen):
-    """The backend of the `web_search` tool; the tool is served when any of these keys is set."""
-
-    kind: str = Field(default="tavily", description="`brave`, `searxng`, `tavily`, or a dotted module name.")
-    url: str | None = Field(default=None, description="URL of the backend; default: the kind's own.")
-    key: SecretStr | None = Field(default=None, description="Key for the backend.")
-
-
-class BlobsChoice(Chosen):
-    """What keeps the bytes of files."""
-
-    kind: str = Field(default="folder", description="`folder` (in the data folder), `s3`, or a dotted module name.")
-
-
-class Filing(Section):
-    """Files that clients upload."""
-
-    max_mb: int = Field(default=512, ge=1, le=8192, description="Largest file that `POST /v1/files` takes, MB.")
-    upload_mb: int = Field(default=8192, ge=1, le=8192, description="Largest file that comes in parts, MB.")
-    batch_days: float = Field(
-        default=30, ge=0, description="Days after which files of purpose `batch` expire by default; 0 is never."
-    )
-    downloads: bool = Field(
-        default=True,
-        description="Whether files of purpose `assistants` and `user_data` can be downloaded; OpenAI refuses it.",
-    )
-
-
-class IndexChoice(Chosen):
-    """What vector stores are searched in."""
-
-    kind: str = Field(
-        default="embedded", description="`embedded` (a file in the data folder), or a dotted module name."
-    )
-
-
-class EmbedderChoice(Chosen):
-    """What makes the vectors of vector stores that name no embedding model."""
-
-    kind: str = Field(
-        default="auto",
-        description="`local` (a model on this machine), `openai` (any endpoint with `/v1/embeddings`), `none` (stores "
-        "are searched by keywords only), or a dotted module name. `auto` is `local` where its libraries and weights "
-        "are installed, else `openai` with `OPENAI_API_KEY`, else `none`.",
-    )
-
-
-class RerankerChoice(Chosen):
-    """What orders the hits of a search once more, and answers `/v1/rerank`; used when any of these keys is set."""
-
-    kind: str = Field(default="http", description="`http` (any endpoint with `/v1/rerank`), or a dotted module name.")
-    candidates: int = Field(
-        default=50,
-        ge=1,
-        le=1000,
-        description="Hits of a search that are ordered, or as many as the search shall give where those are more.",
-    )
-
-
-class Searches(Section):
-    """Searches of vector stores."""
-
-    rewrite_model: str | None = Field(
-        default=None,
-        description="The model that rewrites the query where a search asks for `rewrite_query`; without one, what is "
-        "said around the question is dropped by rule.",
-    )
-
-
 class Bounds(Section):
     """Bounds on what one process takes on."""
 
@@ -285,47 +152,6 @@ class Bounds(Section):
     )
 
 
-class Extraction(Section):
-    """What reading a document may take; it is read in a process of its own."""
-
-    workers: int = Field(default=2, ge=1, le=100, description="Processes that read documents at once.")
-    seconds: float = Field(default=60, gt=0, description="Seconds that one document may take.")
-    memory_mb: int = Field(
-        default=1024, ge=64, description="Memory of such a process, MB; one that needs more is ended (on Linux)."
-    )
-    characters: int = Field(
-        default=50_000_000, ge=1, le=1_000_000_000, description="Characters that the text of a document may have."
-    )
-    pages: int = Field(default=10_000, ge=1, description="Pages that a PDF may have.")
-    unpacked_mb: int = Field(default=256, ge=1, description="Size that a docx, pptx, xlsx or epub may unpack to, MB.")
-    extractors: Names = Field(
-        default=(), description="Dotted names of modules that read further kinds of documents; asked before our own."
-    )
-
-
-class Ingestion(Section):
-    """How files of vector stores are indexed."""
-
-    documents: int = Field(
-        default=4, ge=1, le=1000, description="Files that this process ingests at once; the rest wait."
-    )
-    documents_project: int = Field(
-        default=2, ge=1, le=1000, description="Files of one project that are ingested at once, over all processes."
-    )
-    lease: float = Field(
-        default=10,
-        ge=0.5,
-        le=3600,
-        description="Seconds without a sign of life after which a file passes to another process.",
-    )
-    recoveries: int = Field(
-        default=5, ge=0, description="How often a file is taken up again after its process died; then it fails."
-    )
-    context_model: str | None = Field(
-        default=None, description="Model that writes the lines of contextual chunking where a request names none."
-    )
-
-
 class WebSocket(Section):
     """`/v1/responses` as a WebSocket."""
 
@@ -363,20 +189,6 @@ class Retention(Section):
     sweep_seconds: float = Field(default=300, gt=0, description="Seconds between two deletions of what has expired.")
 
 
-class Egress(Section):
-    """Where the server goes when a request tells it to: files by URL, MCP servers, pages. Addresses that are not public
-    are refused."""
-
-    allow: Names = Field(
-        default=(),
-        description="Host names (`*.domain` is all below it), addresses and networks that may be reached although they "
-        "are not public.",
-    )
-    deny: Names = Field(
-        default=(), description="Host names, addresses and networks that are refused, also where `allow` lists them."
-    )
-
-
 class Log(Section):
     """Messages on standard error."""
 
@@ -411,11 +223,17 @@ class Settings(BaseSettings):
     server: Server = Server()
     data: Place = Field(default_factory=Place)
     store: StoreChoice = StoreChoice()
-    models: Annotated[tuple[Endpoint, ...], BeforeValidator(_document)] = Field(
+    models: Annotated[tuple[Endpoint, ...], BeforeValidator(document)] = Field(
         default=(), description="Endpoints that serve models."
     )
+    mcp: Annotated[tuple[McpEntry, ...], BeforeValidator(document)] = Field(
+        default=(), description="MCP servers that requests name by `connector_id`."
+    )
+    sessions: Sessions = Sessions()
     discovery: Discovery = Discovery()
     web_search: WebSearch = WebSearch()
+    pages: Pages = Pages()
+    tools: Tooling = Tooling()
     blobs: BlobsChoice = BlobsChoice()
     files: Filing = Filing()
     index: IndexChoice = IndexChoice()
