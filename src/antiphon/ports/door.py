@@ -30,13 +30,15 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DoorLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What is taken: bytes of the body (decompressed), seconds for all of it (None: as long as it comes) and to its
-    first byte, redirects, and media types (one that ends in `/` stands for all that begin so; none: any)."""
+    """What is taken: bytes of the body (decompressed; None: the opener counts), seconds for all of it (None: as long as
+    it comes) and to its first byte, redirects, and media types (one that ends in `/` stands for all that begin so;
+    none: any). `within`: only redirects that stay at the origin and keep the method."""
 
-    size: int = 32 * 1024 * 1024
+    size: int | None = 32 * 1024 * 1024
     seconds: float | None = 30.0
     first: float = 15.0
     redirects: int = 5
+    within: bool = False
     media: tuple[str, ...] = ()
 
 

@@ -22,8 +22,10 @@ _GIVEN: Final = (ip_network("2000::/3"), ip_network("64:ff9b::/96"))
 """What of IPv6 is given out to owners, or stands for IPv4."""
 _NEVER: Final = (
     ip_network("192.0.0.0/24"),
+    ip_network("192.88.99.0/24"),  # whoever happens to translate 6to4
     ip_network("168.63.129.16/32"),  # the control plane of a cloud, at a public address
     ip_network("64:ff9b:1::/48"),  # translation within a site
+    ip_network("3fff::/20"),  # documentation, which older tables do not know
 )
 
 
@@ -39,8 +41,8 @@ class Listed(msgspec.Struct, frozen=True):
         return host in self.names or any(f"*.{'.'.join(steps[n:])}" in self.names for n in range(1, len(steps)))
 
     def address(self, address: Address) -> bool:
-        """Whether the address is listed."""
-        return any(each in network for each in _forms(address) for network in self.networks)
+        """Whether the address itself is listed."""
+        return any(address in network for network in self.networks)
 
 
 def listed(entries: Iterable[str]) -> Listed:
@@ -73,17 +75,19 @@ class Rules(msgspec.Struct, frozen=True):
         return all(self._permits(host, each) for each in found)
 
     def _permits(self, host: str, address: Address | None) -> bool:
-        if address is None or self.deny.address(address):
+        forms = () if address is None else tuple(_forms(address))
+        if not forms or any(map(self.deny.address, forms)):
             return False
-        return self.allow.name(host) or self.allow.address(address) or public(address)
+        return self.allow.name(host) or all(self.allow.address(each) or _public(each) for each in forms)
 
 
 def public(address: Address) -> bool:
     """Whether everybody can reach it, and nobody but its owner is behind it."""
-    return all(
-        each.is_global and not each.is_multicast and not any(each in network for network in _NEVER) and _given(each)
-        for each in _forms(address)
-    )
+    return all(map(_public, _forms(address)))
+
+
+def _public(form: Address) -> bool:
+    return form.is_global and not form.is_multicast and not any(form in each for each in _NEVER) and _given(form)
 
 
 def _given(address: Address) -> bool:

@@ -11,7 +11,7 @@ import asyncio
 import re
 import socket
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from email.message import Message
 from ipaddress import ip_address
@@ -19,22 +19,32 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
 import aiohttp
+import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from antiphon.adapters.egress.addresses import Rules
+from antiphon.adapters.egress.doorway import CONNECTIONS
+from antiphon.adapters.egress.packing import PIECE, packing
+from antiphon.adapters.egress.urls import ODD, host_of, read
 from antiphon.ports.door import Ask, DoorError, DoorLimits, Fetched
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 """The addresses of a host; OSError when it has none."""
 
-PIECE: Final = 65_536
-CONNECTIONS: Final = 64
 HARMLESS: Final = frozenset({"accept", "accept-language", "content-type", "user-agent"})
 """Headers that go along when another origin is asked."""
-_ODD: Final = re.compile(r"[\x00-\x20\x7f\\]")
 _MOVED: Final = frozenset({301, 302, 303, 307, 308})
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f/\\]+")
+
+
+class _Asking(msgspec.Struct, frozen=True):
+    """A request, as it is sent."""
+
+    url: URL
+    method: str
+    headers: Mapping[str, str]
+    body: bytes | None
 
 
 class _RefusedError(OSError):
@@ -47,7 +57,8 @@ class _Resolver(AbstractResolver):
     def __init__(self, rules: Rules, resolve: Resolve) -> None:
         self._rules = rules
         self._resolve = resolve
-        self.given: set[str] = set()
+        self._listed: set[str] = set()
+        """Given out because of the name that has them."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -56,7 +67,7 @@ class _Resolver(AbstractResolver):
         addresses = await self._resolve(host, port)
         if not self._rules.permit(host, addresses):
             raise _RefusedError(host)
-        self.given.update(addresses)
+        self._listed.update(each for each in addresses if not self._rules.permit(each, (each,)))
         return [
             ResolveResult(
                 hostname=host,
@@ -74,10 +85,10 @@ class _Resolver(AbstractResolver):
         """Nothing is held."""
 
     def socket(self, info: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
-        """A socket for an address that was given out, or that passes by itself."""
+        """A socket for an address that passes by itself, or that was given out."""
         family, kind, proto, _, target = info
         address = str(target[0])
-        if address not in self.given and not self._rules.permit(address, (address,)):
+        if not self._rules.permit(address, (address,)) and address not in self._listed:
             raise _RefusedError(address)
         return socket.socket(family, kind, proto)
 
@@ -93,28 +104,39 @@ class _Opened:
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
 
     async def pieces(self) -> AsyncGenerator[bytes]:
-        """As they come, decompressed, counted."""
-        host = _host(self._response.url)
-        packing = _packing(self.headers.get("content-encoding", ""), host)
-        left = self._limits.size
-        if (self._response.content_length or 0) > left:
-            raise _too_large(host, self._limits.size)
+        """As they come, decompressed; both what comes and what it becomes is counted."""
+        host = host_of(self._response.url)
+        unpacked = packing(self.headers.get("content-encoding", ""))
+        if unpacked is None:
+            raise DoorError(f"{host} answered in a compression that was not asked for.", refused=True)
+        came = made = 0
+        self._count(host, self._response.content_length or 0)
         try:
             async for raw in self._response.content.iter_any():
-                for piece in packing.open(raw):
-                    left -= len(piece)
-                    if left < 0:
-                        raise _too_large(host, self._limits.size)
+                came += len(raw)
+                self._count(host, came)
+                for piece in unpacked.open(raw):
+                    made += len(piece)
+                    self._count(host, made)
                     yield piece
-            packing.end()
+                    if len(piece) == PIECE:
+                        await asyncio.sleep(0)  # a little that becomes much keeps nobody waiting
+            unpacked.end()
         except (aiohttp.ClientError, zlib.error, OSError) as error:
             raise DoorError(f"{host} broke off its answer.") from error
+
+    def _count(self, host: str, size: int) -> None:
+        if self._limits.size is not None and size > self._limits.size:
+            raise DoorError(f"The answer of {host} is larger than {self._limits.size} bytes.", refused=True)
 
 
 class HttpDoor:
     """The port over one pool of connections, made when it is first used."""
 
-    def __init__(self, rules: Rules | None = None, resolve: Resolve | None = None) -> None:
+    def __init__(
+        self, rules: Rules | None = None, resolve: Resolve | None = None, connections: int = CONNECTIONS
+    ) -> None:
+        self._connections = connections
         self._rules = rules or Rules()
         self._resolve = resolve or resolved
         self._session: aiohttp.ClientSession | None = None
@@ -122,13 +144,13 @@ class HttpDoor:
     @asynccontextmanager
     async def open(self, ask: Ask, limits: DoorLimits, /) -> AsyncGenerator[_Opened]:
         """See the port."""
-        url, method, headers, body = _read(ask.url), ask.method, dict(ask.headers), ask.body
+        asking = _Asking(read(ask.url), ask.method, ask.headers, ask.body)
         opened, clock = False, asyncio.timeout(limits.seconds)
         try:
             async with clock:
                 for _ in range(limits.redirects + 1):
-                    self._check(url)
-                    response = await self._send(method, url, headers, body, limits)
+                    self._check(asking.url)
+                    response = await self._send(asking, limits)
                     try:
                         target = _target(response)
                         if target is None:
@@ -137,21 +159,17 @@ class HttpDoor:
                             return
                     finally:
                         response.close()
-                    if target.origin() != url.origin():
-                        headers = {name: value for name, value in headers.items() if name.lower() in HARMLESS}
-                    if response.status == 303 or (response.status in {301, 302} and method == "POST"):
-                        method, body = "GET", None
-                    url = target
+                    asking = _moved(asking, response.status, target, limits)
         except TimeoutError:
             if opened and not clock.expired():
                 raise  # the caller's own
-            raise DoorError(f"{_host(url)} did not answer in time.") from None
-        raise DoorError(f"{_host(url)} redirects too often.", refused=True)
+            raise DoorError(f"{host_of(asking.url)} did not answer in time.") from None
+        raise DoorError(f"{host_of(asking.url)} redirects too often.", refused=True)
 
     async def fetch(self, url: str, limits: DoorLimits, /) -> Fetched:
         """See the port."""
         async with self.open(Ask(url=url, headers={"Accept": "*/*"}), limits) as answer:
-            host = _host(URL(answer.url))
+            host = host_of(URL(answer.url))
             if answer.status != 200:
                 raise DoorError(f"{host} answered with HTTP {answer.status}.")
             media = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -176,13 +194,13 @@ class HttpDoor:
         if not self._rules.permit(host, (host,)):
             raise _refusal(url)
 
-    async def _send(
-        self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None, limits: DoorLimits
-    ) -> aiohttp.ClientResponse:
-        host = _host(url)
+    async def _send(self, asking: _Asking, limits: DoorLimits) -> aiohttp.ClientResponse:
+        url, host = asking.url, host_of(asking.url)
         try:
             async with asyncio.timeout(limits.first):
-                return await self._pool().request(method, url, headers=headers, data=body, allow_redirects=False)
+                return await self._pool().request(
+                    asking.method, url, headers=asking.headers, data=asking.body, allow_redirects=False
+                )
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, _RefusedError):
                 raise _refusal(url) from None
@@ -198,7 +216,7 @@ class HttpDoor:
         if self._session is None:
             resolver = _Resolver(self._rules, self._resolve)
             connector = aiohttp.TCPConnector(
-                resolver=resolver, socket_factory=resolver.socket, use_dns_cache=False, limit=CONNECTIONS
+                resolver=resolver, socket_factory=resolver.socket, use_dns_cache=False, limit=self._connections
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -217,20 +235,22 @@ async def resolved(host: str, port: int) -> Sequence[str]:
     return tuple(dict.fromkeys(str(target[0]) for *_, target in found))
 
 
-def _read(text: str) -> URL:
-    """The URL; DoorError for one that different programs would read differently."""
-    if _ODD.search(text):
-        raise DoorError("The URL has spaces, control characters or backslashes in it.", refused=True)
-    try:
-        url = URL(text)
-        host, port = url.raw_host, url.port
-    except ValueError:
-        raise DoorError("The URL cannot be read.", refused=True) from None
-    if url.scheme not in {"http", "https"} or not host or not port:
-        raise DoorError("Only URLs that begin with http:// or https:// and name a host are opened.", refused=True)
-    if url.raw_user is not None or url.raw_password is not None or "@" in url.raw_authority:
-        raise DoorError("URLs with a user or password in them are not opened.", refused=True)
-    return url.with_fragment(None)
+def _moved(asking: _Asking, status: int, target: URL, limits: DoorLimits) -> _Asking:
+    """What is asked behind a redirect. DoorError where that may not be."""
+    changed = (status == 303 and asking.method != "HEAD") or (status in {301, 302} and asking.method == "POST")
+    changed = changed and asking.method != "GET"
+    if limits.within and (changed or not _within(asking.url, target)):
+        raise DoorError(f"{host_of(asking.url)} redirects to another place, which is not followed.", refused=True)
+    headers = asking.headers
+    if target.origin() != asking.url.origin():
+        headers = {name: value for name, value in headers.items() if name.lower() in HARMLESS}
+    return _Asking(target, "GET" if changed else asking.method, headers, None if changed else asking.body)
+
+
+def _within(url: URL, target: URL) -> bool:
+    """Whether it is the same origin, or the same host behind TLS at the usual ports."""
+    safer = (url.scheme, target.scheme) == ("http", "https") and url.is_default_port() and target.is_default_port()
+    return target.origin() == url.origin() or (safer and target.raw_host == url.raw_host)
 
 
 def _target(response: aiohttp.ClientResponse) -> URL | None:
@@ -239,66 +259,18 @@ def _target(response: aiohttp.ClientResponse) -> URL | None:
     if response.status not in _MOVED or place is None:
         return None
     try:
-        joined = str(response.url.join(URL(place))) if not _ODD.search(place) else place
+        joined = str(response.url.join(URL(place))) if not ODD.search(place) else place
     except ValueError:
         joined = place
-    return _read(joined)
-
-
-def _host(url: URL) -> str:
-    return url.host or "The host"
+    return read(joined)
 
 
 def _refusal(url: URL) -> DoorError:
-    return DoorError(f"{_host(url)} is not an address that this server connects to.", refused=True)
-
-
-def _too_large(host: str, size: int) -> DoorError:
-    return DoorError(f"The answer of {host} is larger than {size} bytes.", refused=True)
+    return DoorError(f"{host_of(url)} is not an address that this server connects to.", refused=True)
 
 
 def _is(media: str, wanted: str) -> bool:
     return media.startswith(wanted) if wanted.endswith("/") else media == wanted
-
-
-class _Plain:
-    """No compression."""
-
-    def open(self, raw: bytes) -> Iterator[bytes]:
-        """As it is."""
-        yield raw
-
-    def end(self) -> None:
-        """Nothing is held."""
-
-
-class _Deflated:
-    """Takes the compression off, a bounded piece at a time."""
-
-    def __init__(self) -> None:
-        self._stream = zlib.decompressobj(zlib.MAX_WBITS | 32)
-
-    def open(self, raw: bytes) -> Iterator[bytes]:
-        """What comes of these bytes."""
-        piece = b""
-        while raw or len(piece) == PIECE:
-            piece = self._stream.decompress(raw, PIECE)
-            raw = self._stream.unconsumed_tail
-            yield piece
-
-    def end(self) -> None:
-        """zlib.error where something is missing."""
-        if not self._stream.eof:
-            raise zlib.error("cut")
-
-
-def _packing(encoding: str, host: str) -> _Plain | _Deflated:
-    name = encoding.strip().lower()
-    if name in {"", "identity"}:
-        return _Plain()
-    if name not in {"gzip", "x-gzip", "deflate"}:
-        raise DoorError(f"{host} answered in a compression that was not asked for.", refused=True)
-    return _Deflated()
 
 
 def _filename(answer: _Opened) -> str:

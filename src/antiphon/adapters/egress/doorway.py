@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from antiphon.adapters.egress.addresses import Rules
 from antiphon.ports.door import Answer, Ask, Door, DoorLimits, Fetched
+
+CONNECTIONS: Final = 64
+"""At once; 0: any number."""
 
 
 class Doorway:
     """The port, over a door that is made at the first use."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, connections: int = CONNECTIONS) -> None:
         self._rules = rules
+        self._connections = connections
         self._door: Door | None = None
 
     @asynccontextmanager
@@ -35,5 +40,5 @@ class Doorway:
         if self._door is None:
             from antiphon.adapters.egress.door import HttpDoor  # noqa: PLC0415  # see the module
 
-            self._door = HttpDoor(self._rules)
+            self._door = HttpDoor(self._rules, connections=self._connections)
         return self._door
