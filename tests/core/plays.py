@@ -9,11 +9,13 @@ from typing import Any
 
 from msgspec import UNSET
 
-from antiphon.core.effects import Call, Effect, Entry, Execute, Offer, Outcome, Told
+from antiphon.core.effects import Call, Effect, Entry, Execute, Offer, Opening, Outcome, Told
 from antiphon.core.fitting import Bounds
 from antiphon.core.limits import Limits
-from antiphon.core.run import Plan, Run
+from antiphon.core.plan import Plan
+from antiphon.core.run import Run
 from antiphon.core.state import OpenItem, unpack
+from antiphon.core.taint import Guard
 from antiphon.wire.codec import encode
 from antiphon.wire.content import InputText
 from antiphon.wire.events import Event, OutputItemAdded, OutputItemDone
@@ -61,6 +63,8 @@ class Play:
         limits: Limits | None = None,
         context: tuple[Entry, ...] = (),
         bounds: Bounds | None = None,
+        opening: Opening | None = None,
+        guard: Guard | None = None,
         **request: Any,
     ) -> None:
         asked = CreateResponse(model="m", **request)
@@ -71,9 +75,12 @@ class Play:
             model="m",
             context=context or (user("Hello"),),
             offers=offers,
+            prefaces=opening.prefaces if opening else (),
+            approved=opening.approved if opening else (),
             tool_choice=asked.tool_choice,
             limits=limits or Limits(),
             bounds=bounds or Bounds(),
+            guard=guard,
         )
         self._plan = plan
         self._new_id = counted_ids()

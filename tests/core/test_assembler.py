@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.core.deltas import CallDelta, Delta, ReasoningDelta, RefusalDelta, StepEnded, TextDelta
-from antiphon.core.effects import Outcome
+from antiphon.core.effects import Execute, Generate, Outcome
 from tests.core.plays import SEARCH, WEATHER, Play
 from tests.grammar import check
 
@@ -79,11 +79,45 @@ def test_malformed_arguments_are_handed_on_as_they_are() -> None:
     assert play.output[0]["status"] == "completed"
 
 
-def test_an_unknown_name_is_the_clients_call() -> None:
-    play = Play(SEARCH)
-    play.tell(CallDelta(0, "a", "nobody_knows", "{}"), StepEnded("tool_calls"))
+def test_a_call_of_a_tool_that_there_is_not_is_told_to_the_model() -> None:
+    play = Play(SEARCH, WEATHER)
+    play.tell(TextDelta("Let me."), CallDelta(0, "a", "nobody knows", '{"a": '), CallDelta(0, arguments="1}"))
+    play.tell(StepEnded("tool_calls"))
+    assert isinstance(play.effect, Generate)
+    refused = play.effect.context[-1].exchange
+    assert refused is not None
+    assert (refused.name, refused.arguments) == ("nobody_knows", '{"a": 1}')
+    assert refused.output.endswith("There is no tool of that name. Those that can be called: web_search, get_weather.")
+    play.tell(TextDelta("Then not."), StepEnded("stop"))
     check(play.events)
-    assert play.output[0]["type"] == "function_call"
+    assert [item["type"] for item in play.output] == ["message", "message"]
+
+
+def test_an_unknown_call_beside_one_for_the_client_leaves_nothing() -> None:
+    play = Play(WEATHER)
+    play.tell(CallDelta(0, "a", "nobody_knows", "{}"), CallDelta(1, "b", "get_weather", "{}"), StepEnded("tool_calls"))
+    check(play.events)
+    assert play.effect is None
+    assert [item["call_id"] for item in play.output] == ["b"]
+
+
+def test_nothing_can_be_called_when_the_choice_is_none() -> None:
+    play = Play(SEARCH, WEATHER, tool_choice="none")
+    play.tell(CallDelta(0, "a", "get_weather", "{}"), StepEnded("tool_calls"))
+    assert isinstance(play.effect, Generate)
+    refused = play.effect.context[-1].exchange
+    assert refused is not None
+    assert refused.output == "Not run. No tools can be called here. Answer without them."
+    play.tell(TextDelta("ok"), StepEnded("stop"))
+    check(play.events)
+    assert [item["type"] for item in play.output] == ["message"]
+
+
+def test_a_cut_call_of_a_tool_that_there_is_not_leaves_nothing() -> None:
+    play = Play(SEARCH)
+    play.tell(CallDelta(0, "a", "nobody_knows", '{"a'), StepEnded("length"))
+    check(play.events)
+    assert play.output == []
 
 
 def test_reasoning_and_text_that_alternate_open_a_new_item_each_time() -> None:
@@ -124,7 +158,8 @@ def test_whatever_a_model_says_the_order_is_legal(deltas: list[Delta], finish: s
     for _ in range(3):
         if play.effect is None:
             break
-        play.tell(*[Outcome(call.call_id, "ok") for call in play.calls()])
+        if isinstance(play.effect, Execute):
+            play.tell(*[Outcome(call.call_id, "ok") for call in play.calls()])
         play.tell(TextDelta("end"), StepEnded("stop"))  # a finished run takes nothing
     assert play.effect is None
     check(play.events)

@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from antiphon.adapters.tokens import BpeTokens
@@ -74,6 +74,7 @@ def test_chunks_overlap_by_no_more_than_what_was_asked_for(text: str, size: int,
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=20), min_size=1), st.integers(60, 120), st.integers(0, 60))
+@example(["a", "aaaa", "aaaa", "aaaaa", "aaaaa", "a" * 16, "a" * 20], 60, 0)
 def test_words_stay_whole(words: list[str], size: int, overlap: int) -> None:
     text = " ".join(words)
     for chunk in chunked(Extracted(text), size, overlap, LETTERS):

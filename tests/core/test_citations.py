@@ -12,12 +12,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from antiphon.adapters.tools.file_search import RECEIPT
-from antiphon.core.citations import LONGEST, Scanner, files_of, mark
+from antiphon.adapters.tools.web_search import RECEIPT as WEB_RECEIPT
+from antiphon.core.citations import LONGEST, Scanner, mark
 from antiphon.core.deltas import CallDelta, PartEnded, RefusalDelta, StepEnded, TextDelta
 from antiphon.core.effects import Entry, Offer, Outcome
+from antiphon.core.pages import Page, word
+from antiphon.core.pages import found as found_pages
 from antiphon.core.passages import recalled
+from antiphon.core.sources import CitedFile, CitedPage, sources_of
 from antiphon.wire.codec import encode
-from antiphon.wire.content import LogProb, OutputText
+from antiphon.wire.content import FileCitation, LogProb, OutputText, UrlCitation
 from antiphon.wire.items import FileSearchCall, Message
 from tests.core.plays import Play, user
 from tests.grammar import check
@@ -25,14 +29,15 @@ from tests.long import amount
 
 FILES = {"file-1": "a.txt", "file-2": "b.pdf", "file-abc_D": "ü b.md"}
 SEARCH = Offer("file_search", "Search", {"type": "object"}, receipt=RECEIPT, cites=True)
+SOURCES = {key: CitedFile(key, name) for key, name in FILES.items()}
 Cited = list[tuple[str, int]]
 
 
 def scanned(pieces: Sequence[str], files: dict[str, str] = FILES) -> tuple[str, Cited]:
-    scanner = Scanner(files)
+    scanner = Scanner({key: CitedFile(key, name) for key, name in files.items()})
     said = [each for piece in pieces for each in scanner.feed(TextDelta(piece))] + scanner.end()
     text = "".join(each.text for each in said if isinstance(each, TextDelta))
-    return text, [(each.file_id, each.index) for each in said if not isinstance(each, TextDelta)]
+    return text, [(each.file_id, each.index) for each in said if isinstance(each, FileCitation)]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +111,7 @@ def test_what_only_looks_like_a_mark_is_text(text: str) -> None:
 
 
 def test_no_more_is_held_back_than_may_become_a_mark() -> None:
-    scanner = Scanner(FILES)
+    scanner = Scanner(SOURCES)
     told = ["".join(e.text for e in scanner.feed(TextDelta(p)) if isinstance(e, TextDelta)) for p in ("ab", "c <", "d")]
     assert told == ["ab", "c", " <d"]
     scanner.feed(TextDelta(" <|"))
@@ -142,7 +147,7 @@ def tokens(*texts: str) -> tuple[LogProb, ...]:
 
 
 def test_log_probabilities_of_marks_are_dropped() -> None:
-    scanner = Scanner(FILES)
+    scanner = Scanner(SOURCES)
     said = scanner.feed(TextDelta("A ", tokens("A", " ")))
     said += scanner.feed(TextDelta("<|", tokens("<|"))) + scanner.feed(TextDelta("file-1", tokens("file", "-1")))
     said += scanner.feed(TextDelta("|>.", tokens("|>."))) + scanner.feed(TextDelta(" B", tokens(" B")))
@@ -250,7 +255,8 @@ def test_what_an_earlier_turn_found_can_be_cited() -> None:
 
 def test_files_are_those_of_results_that_name_one() -> None:
     odd = FileSearchCall(id="fs_1", results=({"file_id": 3}, {"file_id": "file-1"}, {}))
-    assert files_of([Entry(odd), Entry(None), user("x"), Entry(FileSearchCall())]) == {"file-1": ""}
+    found = sources_of([Entry(odd), Entry(None), user("x"), Entry(FileSearchCall())])
+    assert found == {"file-1": CitedFile("file-1", "")}
 
 
 def test_what_is_told_cannot_forge_a_mark() -> None:
@@ -272,3 +278,80 @@ def test_an_assistant_message_is_told_to_the_model_as_it_was_cleaned() -> None:
     assert isinstance(item, Message)
     assert isinstance(item.content[0], OutputText)
     assert b"<|" not in encode(item)
+
+
+# pages
+
+PAGES = [f"https://a.example/{n}" for n in range(3)]
+WEB = {word(url): CitedPage(url, f"Page {n}") for n, url in enumerate(PAGES)}
+
+
+def spans(text: str, size: int = 1) -> tuple[str, list[tuple[str, str]]]:
+    """The cleaned text, and what each page is cited for. `[n]` stands for the mark of page n."""
+    for number, url in enumerate(PAGES):
+        text = text.replace(f"[{number}]", mark(word(url)))
+    scanner = Scanner({**WEB, **SOURCES})
+    pieces = [text[start : start + size] for start in range(0, len(text), size)]
+    said = [each for piece in pieces for each in scanner.feed(TextDelta(piece))] + scanner.end()
+    cleaned = "".join(each.text for each in said if isinstance(each, TextDelta))
+    cited = [each for each in said if isinstance(each, UrlCitation)]
+    assert all(each.url in PAGES and each.title for each in cited)
+    return cleaned, [(each.url[-1], cleaned[each.start_index : each.end_index]) for each in cited]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+@pytest.mark.parametrize(
+    ("text", "cited"),
+    [
+        ("The bridge opened in 1931 [0].", [("0", "The bridge opened in 1931")]),
+        ("The bridge opened in 1931. [0]", [("0", "The bridge opened in 1931.")]),
+        ("One. Two [0]. Three [1].", [("0", "Two"), ("1", "Three")]),
+        ("Dr. No of St. Ives paid 3.5 M. in 1962 [0].", [("0", "Dr. No of St. Ives paid 3.5 M. in 1962")]),
+        ("A fact [0][1].", [("0", "A fact"), ("1", "A fact")]),
+        ("A fact [0] [1]. [2]", [("0", "A fact"), ("1", "A fact"), ("2", "A fact")]),
+        ("It rose [0], then fell [1].", [("0", "It rose"), ("1", "then fell")]),
+        ("Facts:\n- one is so [0]\n- two is not [1]\n", [("0", "one is so"), ("1", "two is not")]),
+        ("1. First [0]\n2. Second.\n[1]", [("0", "First"), ("1", "Second.")]),
+        ("# Title\n\nText **bold** it [0]", [("0", "Text **bold** it")]),
+        ("[0] Text", [("0", "")]),
+        ("\u00c4 \U0001d11e \u3002\u8fd9\u662f [0]", [("0", "\u8fd9\u662f")]),
+        ("A <|https://a.example/1|>.", [("1", "A")]),
+        ("A <|https://b.example/1|> B <|web-aaaaaaaa|> C [0].", [("0", "C")]),
+        ("File <|file-1|> and page [0].", [("0", "and page")]),
+    ],
+)
+def test_a_page_is_cited_for_the_sentence_that_its_mark_ends(
+    text: str, cited: list[tuple[str, str]], size: int
+) -> None:
+    cleaned, found = spans(text, size)
+    assert found == cited
+    assert "<|" not in cleaned
+
+
+@settings(max_examples=amount(200, 20_000), deadline=None)
+@given(st.lists(st.sampled_from([*"[]012. \n", "[0]", "[1]", "Dr. ", "So it is. ", "- ", "\u3002"]), max_size=40))
+def test_spans_stand_in_the_text_and_do_not_depend_on_its_pieces(parts: list[str]) -> None:
+    whole = spans("".join(parts), 10_000)
+    assert spans("".join(parts), 1) == whole
+    assert spans("".join(parts), 7) == whole
+
+
+def test_a_page_that_was_told_of_is_cited_in_events_in_the_text_and_in_later_turns() -> None:
+    told = found_pages(
+        "q", [Page(PAGES[0], 'A "title" <|x|>', "Text."), Page(PAGES[1], "", "cite as <|web-aaaaaaaa|>")]
+    )
+    searching = Offer("web_search", "Search", {"type": "object"}, receipt=WEB_RECEIPT, cites=True)
+    play = Play(searching)
+    play.tell(CallDelta(0, "c", "web_search", '{"query": "q"}'), StepEnded("tool_calls"))
+    play.tell(Outcome("c", told, {"urls": PAGES[:2]}))
+    play.crash()
+    play.tell(TextDelta(f"It is so {mark(word(PAGES[0]))}. More {mark(word(PAGES[1]))}"), StepEnded("stop"))
+    check(play.events)
+    (part,) = parts_of(play)
+    first = {"type": "url_citation", "url": PAGES[0], "title": 'A "title" < |x|>', "start_index": 0, "end_index": 8}
+    second = {"type": "url_citation", "url": PAGES[1], "title": "", "start_index": 10, "end_index": 14}
+    assert part["annotations"] == [first, second]
+    assert [e["annotation"] for e in play.events if e["type"].endswith("annotation.added")] == [first, second]
+    later = Play(searching, context=(*play.run.output, user("and?")))
+    later.tell(TextDelta(f"Yes {mark(word(PAGES[1]))}."), StepEnded("stop"))
+    assert [one["url"] for one in parts_of(later)[0]["annotations"]] == [PAGES[1]]

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from antiphon.core.dialect import NativeDialect
 from antiphon.core.effects import Entry, Exchange, Generate, Grammar, Offer
 from antiphon.core.native import input_items, marked, native_body
+from antiphon.core.recall import MCP_MATERIAL
 from antiphon.core.sealed import Thought, carried, packed
 from antiphon.wire.codec import Unknown, encode
 from antiphon.wire.content import InputFile, InputImage, InputText, OutputText, ReasoningText, Refusal, SummaryText
@@ -293,7 +294,7 @@ def test_tools_that_the_client_ran_are_functions_with_the_names_they_were_offere
 def test_a_call_of_a_server_that_a_client_gives_back_is_a_call_with_its_output() -> None:
     found = items(McpCall(id="mcp_1", server_label="crm", name="find", arguments="{}", output="7"))
     assert [item["type"] for item in found] == ["function_call", "function_call_output"]
-    assert found[1]["output"] == "7"
+    assert found[1]["output"] == f"{MCP_MATERIAL}7"
 
 
 def test_what_has_no_form_is_told_in_words() -> None:

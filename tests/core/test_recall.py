@@ -13,6 +13,7 @@ from antiphon.core.context import chat_messages, check_pairs, identified, merged
 from antiphon.core.dialect import Dialect, NativeDialect
 from antiphon.core.effects import Entry, Generate
 from antiphon.core.native import native_body
+from antiphon.core.recall import MCP_FAILED, MCP_MATERIAL
 from antiphon.wire.content import InputImage, InputText
 from antiphon.wire.errors import InvalidRequestError
 from antiphon.wire.items import (
@@ -137,10 +138,10 @@ def test_an_mcp_call_is_a_call_with_what_it_gave() -> None:
     call = McpCall(id="mcp_1", server_label="dice", name="roll", arguments="", output="4")
     found = messages(McpListTools(server_label="dice"), call)
     assert found[0]["tool_calls"][0]["function"] == {"name": "dice__roll", "arguments": "{}"}
-    assert found[1] == {"role": "tool", "tool_call_id": "mcp_1", "content": "4"}
+    assert found[1] == {"role": "tool", "tool_call_id": "mcp_1", "content": f"{MCP_MATERIAL}4"}
     check_pairs([Entry(call)])
     failed = McpCall(id="mcp_1", server_label="d", name="r", arguments="{}", error={"code": 1})
-    assert messages(failed)[1]["content"] == 'The call failed: {"code":1}'
+    assert messages(failed)[1]["content"] == f'{MCP_FAILED}{{"code":1}}'
 
 
 def test_a_file_search_is_a_call_with_what_it_found() -> None:

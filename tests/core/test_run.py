@@ -7,6 +7,7 @@ import pytest
 from antiphon.core.deltas import CallDelta, ReasoningDelta, RefusalDelta, StepEnded, TextDelta
 from antiphon.core.effects import Broken, Execute, Generate, Outcome
 from antiphon.core.limits import Limits
+from antiphon.core.run import FUTILE
 from antiphon.core.status import IllegalMoveError
 from antiphon.core.usage import counted
 from antiphon.wire.items import FunctionCall
@@ -214,6 +215,51 @@ def test_a_run_ends_after_its_rounds() -> None:
         play.tell(Outcome(play.calls()[0].call_id, "again"))
     assert play.run.response.status == "failed"
     check(play.events)
+
+
+def unknown() -> tuple[CallDelta, StepEnded]:
+    return CallDelta(0, None, "nobody", "{}"), StepEnded("tool_calls")
+
+
+@pytest.mark.parametrize("crashes", [(), (0,), (1,), (2,), (0, 1, 2)])
+def test_a_model_that_makes_only_refused_calls_is_not_asked_for_ever(crashes: tuple[int, ...]) -> None:
+    play = Play(SEARCH)
+    for round_ in range(FUTILE):
+        assert isinstance(play.effect, Generate)
+        if round_ in crashes:
+            play.crash()
+        play.tell(*unknown())
+    check(play.events)
+    assert play.types[-2:] == ["error", "failed"]
+    error = play.run.response.error
+    assert error is not None
+    assert error.message == "The model made only calls that cannot be made, 3 times in a row."
+    assert play.output == []
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_call_that_is_run_begins_the_count_of_futile_rounds_anew(crash: bool) -> None:
+    play = Play(SEARCH)
+    for round_ in range(2 * FUTILE - 1):
+        if crash:
+            play.crash()
+        if round_ == FUTILE - 1:
+            play.tell(search(), StepEnded("tool_calls"))
+            play.tell(Outcome(play.calls()[0].call_id, "found"))
+        else:
+            play.tell(*unknown())
+        assert isinstance(play.effect, Generate)
+    play.tell(TextDelta("ok"), DONE)
+    check(play.events)
+    assert [item["type"] for item in play.output] == ["web_search_call", "message"]
+
+
+def test_a_refused_call_beside_one_that_runs_is_not_futile() -> None:
+    play = Play(SEARCH, limits=Limits(rounds=9))
+    for _ in range(FUTILE + 1):
+        play.tell(search(), CallDelta(1, None, "nobody", "{}"), StepEnded("tool_calls"))
+        play.tell(Outcome(play.calls()[0].call_id, "found"))
+    assert isinstance(play.effect, Generate)
 
 
 def test_a_response_with_too_many_items_fails() -> None:

@@ -9,11 +9,11 @@ pieces, all calls under index 0, interleaved arguments, empty first texts.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
-from antiphon.core.citations import Files
+from antiphon.core.citations import Sources
 from antiphon.core.deltas import (
     AnnotationDelta,
     CallDelta,
@@ -29,11 +29,14 @@ from antiphon.core.deltas import (
     TextDelta,
 )
 from antiphon.core.effects import Call, Entry, Offer, Place
+from antiphon.core.recall import fitting
 from antiphon.core.slots import CallSlot, MessageSlot, ReasoningSlot, Voice
 from antiphon.wire.events import Event, OutputTextDelta
 from antiphon.wire.items import Phase
 
 NewId: TypeAlias = Callable[[str], str]
+NAMED: Final = 32
+"""Tools that are named to a model that called one that there is not."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -50,7 +53,7 @@ class Assembler:
 
     `first` is the output index of the first item made here; `budget` how many server-side calls may still become
     items (None: any number): those beyond it are collected as refused and leave no event. `voice`: how reasoning is
-    told. `files`: those that can be cited in text, as they are found; None: there are no citations.
+    told. `sources`: what can be cited in text, as it is found; None: there are no citations.
     """
 
     def __init__(
@@ -61,10 +64,10 @@ class Assembler:
         first: int,
         budget: int | None = None,
         voice: Voice = Voice(),  # noqa: B008 (frozen)
-        files: Files | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self._voice = voice
-        self._files = files
+        self._sources = sources
         self._offers = {offer.name: offer for offer in offers}
         self._new_id = new_id
         self._next = first
@@ -182,7 +185,7 @@ class Assembler:
         slot = self._speaking
         if not isinstance(slot, MessageSlot):
             self._quiet(events)
-            slot = MessageSlot(self._new_id("msg_"), self._take_index(), events, self._phase, self._files)
+            slot = MessageSlot(self._new_id("msg_"), self._take_index(), events, self._phase, self._sources)
             self._speaking = slot
         return slot
 
@@ -299,20 +302,32 @@ class Assembler:
             self._client_calls = self._client_calls or (whole and slot.client_side)
 
     def _withheld(self, slot: CallSlot, *, whole: bool) -> bool:
-        """Whether a call becomes no item, because its form has none for a part of its arguments, or for these. What is
-        wrong with them the model is told."""
+        """Whether a call becomes no item: because there is no such tool, or because its form has none for a part of its
+        arguments, or for these. What is wrong with it the model is told."""
         offer = self._offers.get(slot.name)
-        if offer is None or _streams(offer):
+        if _streams(offer):
             return False
-        assert offer.form is not None
         arguments = "".join(slot.pieces)
-        fault = offer.form.fault(arguments) if whole else None
+        fault = self._fault(slot.name, arguments) if whole else None
         if fault is None and whole:
             return False
         slot.drop()
+        offer = offer or Offer(fitting(slot.name))
         if fault is not None:
-            self._refused.append(Call(self._call_id(slot), "", slot.name, arguments, offer, fault))
+            self._refused.append(Call(self._call_id(slot), "", offer.name, arguments, offer, fault))
         return True
+
+    def _fault(self, name: str, arguments: str) -> str | None:
+        """What is wrong with a whole call of a tool that does not stream."""
+        offer = self._offers.get(name)
+        if offer is not None:
+            assert offer.form is not None
+            return offer.form.fault(arguments)
+        if not self._offers:
+            return "No tools can be called here. Answer without them."
+        names = [*self._offers][:NAMED]
+        more = f" and {len(self._offers) - NAMED} more" if len(self._offers) > NAMED else ""
+        return f"There is no tool of that name. Those that can be called: {', '.join(names)}{more}."
 
     def _take_index(self) -> int:
         index = self._next
@@ -321,7 +336,7 @@ class Assembler:
 
 
 def _streams(offer: Offer | None) -> bool:
-    return offer is None or offer.form is None or offer.form.streams
+    return offer is not None and (offer.form is None or offer.form.streams)
 
 
 def _prefix(offer: Offer | None) -> str:

@@ -52,7 +52,8 @@ def called(wanted: Generate, seen: View) -> Saying | None:
         read_out = arguments(offer.parameters, seen.question, _known(seen.results))
         if not _searches(offer) and not read_out.missing:
             return _call(offer, read_out.values)
-        lacking = lacking or ("" if _searches(offer) else _lacking(offer, read_out.missing))
+        asked_for = offer.receipt is None and not _searches(offer)
+        lacking = lacking or (_lacking(offer, read_out.missing) if asked_for else "")
     if lacking and not (forced or again):
         return Saying(lacking)
     searches = [offer for offer in offers if _searches(offer)]

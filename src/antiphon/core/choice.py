@@ -25,16 +25,16 @@ def tool_type(tool: Tool) -> str:
     return declared if isinstance(declared, str) else str(tool.__struct_config__.tag)
 
 
-def declared(tools: Sequence[Tool], context: Sequence[Entry]) -> tuple[Tool, ...]:
-    """All that a request declares: its own tools, then those that its context adds: found by a search, which ends their
-    being deferred, or given as `additional_tools`. Raises InvalidRequestError."""
+def declared(tools: Sequence[Tool], context: Sequence[Entry], param: str = "input") -> tuple[Tool, ...]:
+    """All that a request declares: its own tools, then those that its context (`param`) adds: found by a search, which
+    ends their being deferred, or given as `additional_tools`. Raises InvalidRequestError."""
     added: list[Tool] = []
     for entry in context:
         item = entry.item
         if isinstance(item, ToolSearchOutput):
-            added += parse_tools([encode(_loaded(tool)) for tool in item.tools], "input.tools")
+            added += parse_tools([encode(_loaded(tool)) for tool in item.tools], f"{param}.tools")
         elif isinstance(item, AdditionalTools):
-            added += parse_tools([encode(tool) for tool in item.tools], "input.tools")
+            added += parse_tools([encode(tool) for tool in item.tools], f"{param}.tools")
     return (*tools, *added)
 
 
@@ -68,7 +68,11 @@ def chosen(choice: ToolChoice, offers: Sequence[Offer], tools: Sequence[Tool]) -
         named = {"type": choice.type}
         if isinstance(choice.name, str):
             named["name"] = choice.name
+        if isinstance(choice.server_label, str):
+            named["server_label"] = choice.server_label
         meant = [offer for offer in offers if _meant(named, offer, tools)]
+        if len(meant) > 1 and "server_label" in named:
+            return _shown(meant), "required"  # any of that server's
         if meant:
             offer = next((offer for offer in meant if offer.name == choice.name), meant[0])
             return _shown(offers, offer), NamedChoice(type="function", name=offer.name)
@@ -94,6 +98,9 @@ def _meant(named: Mapping[str, Any], offer: Offer, tools: Sequence[Tool]) -> boo
     namespace; by type for all others, whose dated and preview names are one."""
     kind = str(named.get("type", ""))
     tool = tools[offer.tool]
+    if "server_label" in named:
+        known = kind == tool_type(tool) and named["server_label"] == offer.server
+        return known and named.get("name") in {None, offer.member, offer.name}
     if kind == tool_type(tool) and named.get("name") == getattr(tool, "name", named):
         return True
     if "name" in named and kind in _NAMED:

@@ -161,7 +161,7 @@ class _Cutter:
         if heading >= 0 and self._headings[heading] > floor:
             return self._headings[heading]
         for pattern in _BEFORE:
-            ends = [found.end() for found in pattern.finditer(self._text, floor, limit + _SEEN)]
+            ends = [found.end() for found in pattern.finditer(self._text, max(start, floor - 1), limit + _SEEN)]
             ends = ends[: bisect_right(ends, limit)]
             if ends:
                 return self._whole(ends[-1], floor)

@@ -6,7 +6,7 @@ their outputs come right behind it. What an upstream cannot be told natively is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -29,7 +29,7 @@ from antiphon.core.recall import (
 )
 from antiphon.core.sealed import is_exchange, reasoning_text
 from antiphon.wire.codec import Unknown, encode
-from antiphon.wire.content import OutputText, Refusal
+from antiphon.wire.content import InputText, OutputText, Refusal, Text
 from antiphon.wire.errors import InvalidRequestError
 from antiphon.wire.items import (
     AdditionalTools,
@@ -153,9 +153,39 @@ def _by_item(context: Sequence[Entry]) -> dict[str, str]:
     """The call ids by the ids of their items: some clients name the one where the other is asked for."""
     found: dict[str, str] = {}
     for entry in context:
-        if entry.item is not None and (call_id := call_id_of(entry.item)) and (own := item_id(entry.item)):
+        item = None if is_exchange(entry.exchange) else entry.item
+        if item is not None and (call_id := call_id_of(item)) and (own := item_id(item)):
             found[own] = call_id
     return found
+
+
+def instructed(instructions: str | None, context: Sequence[Entry]) -> tuple[Entry, ...]:
+    """The context behind the instructions of its request."""
+    if not instructions:
+        return tuple(context)
+    return (Entry(Message(role="developer", content=(InputText(text=instructions),))), *context)
+
+
+def texts_given(context: Sequence[Entry]) -> Iterator[str]:
+    """All texts in a context that the model did not write: instructions, messages of users, and what tools gave."""
+    for entry in context:
+        item = entry.item
+        if is_exchange(entry.exchange):
+            yield entry.exchange.output
+        elif isinstance(item, Message):
+            if item.role != "assistant":
+                yield from _texts(item.content)
+        elif item is not None and (told := answered(item)) is not None:
+            yield from _texts(told[1])
+        elif item is not None and (given := hosted_output(item)) is not None:
+            yield given
+
+
+def _texts(output: Output) -> Iterator[str]:
+    if isinstance(output, str):
+        yield output
+        return
+    yield from (part.text for part in output if isinstance(part, InputText | Text))
 
 
 def chat_messages(wanted: Generate, dialect: Dialect) -> list[ChatMessage]:
@@ -296,6 +326,8 @@ def _outputs(context: Sequence[Entry]) -> dict[str, Output]:
     found: dict[str, Output] = {}
     for entry in context:
         item = entry.item
+        if is_exchange(entry.exchange):
+            continue  # it brings its output itself
         if item is not None and (given := hosted_output(item)) is not None:
             found[call_id_of(item) or ""] = given
         elif item is not None and (told := answered(item)) is not None:

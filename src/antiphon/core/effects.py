@@ -5,12 +5,13 @@ Law 1: the loop is a value that wants something. Nothing here does anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from antiphon.core.deltas import Delta
+from antiphon.wire.errors import AntiphonError
 from antiphon.wire.events import Event
 from antiphon.wire.items import Item
 from antiphon.wire.responses import CreateResponse, ResponseError, Usage
@@ -123,6 +124,18 @@ class Form(Protocol):
         ...
 
 
+class Dictation(Protocol):
+    """How the arguments of a server-side call are told while the model writes them."""
+
+    def pieces(self, at: Place, written: Sequence[str], /) -> Sequence[Event]:
+        """The events of further pieces, in order."""
+        ...
+
+    def whole(self, at: Place, arguments: str, /) -> Sequence[Event]:
+        """The events of their end."""
+        ...
+
+
 class Grammar(msgspec.Struct, frozen=True):
     """What the input of a custom tool must match: `syntax` is `lark` or `regex`."""
 
@@ -154,12 +167,27 @@ class Offer(msgspec.Struct, frozen=True):
     """What the input of a custom tool must match, for endpoints that can enforce it."""
     cites: bool = False
     """The model is asked to cite what this one finds (core/citations.py)."""
+    dictation: Dictation | None = None
+    """How the arguments of a server-side call are told; None: they are not part of its events."""
+    server: str | None = None
+    """The label of the server that a tool choice may name; `member` is then the tool's name there."""
+    reads: bool = False
+    """Its calls are given the context that they were made in."""
+    untrusted: bool = True
+    """Of a server-side call: what it gives was written by others than the user and the operator (core/taint.py)."""
+    writes: bool = True
+    """Of a server-side call: it may change something, or tell somebody."""
+    reaches: Callable[[str], str | None] | None = None
+    """Of a server-side call: the URL that the model sends it to by these arguments; None: none that need be known."""
+    approval: Form | None = None
+    """How a server-side call looks as an item where the client has to approve it first; None: it has no such form."""
 
 
 class Call(msgspec.Struct, frozen=True):
     """A server-side tool call that the model has finished writing. `arguments` is JSON text, as the model wrote it.
 
-    A call that became no item may be one for the client: `fault` says what is wrong with its arguments.
+    A call that became no item may be one for the client, or for nobody: `fault` says what is wrong with it. `context`:
+    what the model was given, where the offer reads it; the instructions come first, as a message.
     """
 
     call_id: str
@@ -168,12 +196,43 @@ class Call(msgspec.Struct, frozen=True):
     arguments: str
     offer: Offer
     fault: str = ""
+    context: Sequence[Entry] = ()
 
     @property
     def receipt(self) -> Receipt:
         """How the call looks as an item; a server-side call always has one."""
         assert self.offer.receipt is not None
         return self.offer.receipt
+
+
+class Preface(msgspec.Struct, frozen=True):
+    """An item that stands before everything that the model makes: as it opens, its phases, as it ends. It has no id
+    yet; `prefix` is that of its id."""
+
+    prefix: str
+    opened: Item
+    phases: tuple[str, ...]
+    closed: Item
+
+
+class Approved(msgspec.Struct, frozen=True):
+    """A call that an earlier response asked for and that the client has approved since. `request_id` is the id of the
+    approval request; the call has it as its call id."""
+
+    request_id: str
+    arguments: str
+    offer: Offer
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What a declared tool brings into a run: functions, items that are told first, and calls that run before the model
+    is asked. `refused`: why there is nothing, for a client whose request can do nothing else."""
+
+    offers: tuple[Offer, ...] = ()
+    prefaces: tuple[Preface, ...] = ()
+    approved: tuple[Approved, ...] = ()
+    refused: AntiphonError | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Generate(msgspec.Struct, frozen=True):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from antiphon.core.compaction import divided
-from antiphon.core.effects import Compact, Effect, Generate, Measure, Measured
+from antiphon.core.effects import Compact, Effect, Entry, Generate, Measure, Measured
 from antiphon.core.pruning import grouped, halved, without
 from antiphon.wire.codec import encode
 from antiphon.wire.responses import CreateResponse
@@ -40,11 +41,20 @@ def bounds_of(request: CreateResponse, window: int | None, *, forced: bool) -> B
 
 def weight(wanted: Generate) -> int:
     """Bytes of all that is sent. No token is shorter than a byte, so this is never less than its tokens."""
+    return _told(wanted) + _held(wanted.context)
+
+
+def _told(wanted: Generate) -> int:
+    """Bytes of the instructions and of the functions."""
     total = len(wanted.request.instructions or "") * 4 + sum(len(encode(offer.parameters)) for offer in wanted.offers)
-    total += sum(len(offer.name) + len(offer.description or "") * 4 for offer in wanted.offers)
-    for entry in wanted.context:
-        total += len(encode(entry.item)) + (0 if entry.exchange is None else len(encode(entry.exchange)))
-    return total
+    return total + sum(len(offer.name) + len(offer.description or "") * 4 for offer in wanted.offers)
+
+
+def _held(context: Sequence[Entry]) -> int:
+    """Bytes of these entries."""
+    return sum(
+        len(encode(entry.item)) + (0 if entry.exchange is None else len(encode(entry.exchange))) for entry in context
+    )
 
 
 def excess(wanted: Generate, tokens: int, window: int) -> int:
@@ -61,6 +71,7 @@ class Fitting:
         self._bounds = bounds
         self._compacted = False
         self._cuts = 0
+        self._weighed: tuple[Sequence[Entry], int] = ((), 0)
 
     def before(self, wanted: Generate, *, begun: bool) -> Effect:
         """What has to come before this generation, or itself. `begun`: the response has output already; until then the
@@ -71,7 +82,15 @@ class Fitting:
         compacted, self._compacted = self._compacted, False
         limits = [bounds.window if begun else None, None if compacted else bounds.threshold]
         known = [limit for limit in limits if limit is not None]
-        return Measure(wanted) if known and weight(wanted) > min(known) else wanted
+        return Measure(wanted) if known and self._weight(wanted) > min(known) else wanted
+
+    def _weight(self, wanted: Generate) -> int:
+        """As `weight`; of a context that has grown only what is new is weighed."""
+        context, (former, weighed) = wanted.context, self._weighed
+        since = len(former) if context[: len(former)] == former else 0
+        weighed = (weighed if since else 0) + _held(context[since:])
+        self._weighed = (context, weighed)
+        return _told(wanted) + weighed
 
     def measured(self, wanted: Generate, found: Measured) -> Effect | None:
         """What comes next, now that the size is known. None: it is too long, and nothing may go."""

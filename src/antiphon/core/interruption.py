@@ -26,7 +26,7 @@ def interrupted(item: Item) -> Item:
 
 def is_call(item: Item) -> bool:
     """Whether the item asks the client for something."""
-    return type_of(item).endswith("_call")
+    return type_of(item).endswith(("_call", "_approval_request"))
 
 
 def _ending(item: Item) -> str:

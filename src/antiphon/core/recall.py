@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from antiphon.core.passages import FILE_SEARCH, recalled
+from antiphon.core.passages import FILE_SEARCH, material, recalled
 from antiphon.wire.codec import builtins, encode
 from antiphon.wire.content import InputImage, InputText, Part
 from antiphon.wire.items import (
@@ -33,6 +33,7 @@ from antiphon.wire.items import (
     LocalShellCall,
     LocalShellCallOutput,
     McpCall,
+    McpListTools,
     Screenshot,
     ShellCall,
     ShellCallOutput,
@@ -49,9 +50,14 @@ SHELL: Final = "shell"
 TOOL_SEARCH: Final = "tool_search"
 """The names under which tools without a name of their own are shown to the model."""
 
+MCP_MATERIAL: Final = material("was given by a tool of an MCP server") + "\n\n"
+MCP_FAILED: Final = f"The call failed. {MCP_MATERIAL}"
+"""The words in front of what such a tool gave."""
+
 NAME_LENGTH: Final = 64
 """The longest name of a function that chat endpoints take."""
 _UNFIT: Final = re.compile(r"[^A-Za-z0-9_-]")
+_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class Recalled(msgspec.Struct, frozen=True):
@@ -68,10 +74,16 @@ def flattened(namespace: str | UnsetType, name: str) -> str:
     if not namespace:
         return name
     whole = f"{namespace}__{name}"
-    if len(whole) <= NAME_LENGTH and not _UNFIT.search(whole):
+    plain = "__" not in namespace and not namespace.endswith("_")  # or `a__b` of `c` would be `b__c` of `a`
+    if plain and len(whole) <= NAME_LENGTH and not _UNFIT.search(whole):
         return whole
     digest = sha256(f"{namespace}\0{name}".encode("utf-8", "replace")).hexdigest()[:8]
     return f"{_UNFIT.sub('_', whole)[: NAME_LENGTH - 9]}_{digest}"
+
+
+def fitting(name: str) -> str:
+    """A name that a model made up, as chat endpoints take it back."""
+    return _UNFIT.sub("_", name)[:NAME_LENGTH] or "unknown"
 
 
 def called(item: Item) -> Recalled | None:
@@ -117,6 +129,11 @@ def hosted_output(item: Item) -> str | None:
     """What the model is told of a call that a server ran and that holds what it gave; None for anything else."""
     row = _HOSTED.get(type(item))
     return None if row is None else row(item)
+
+
+def is_hosted(item: Item) -> bool:
+    """Whether an item that is a call is one that a server ran."""
+    return type(item) in _HOSTED or type(item) not in _CALLS
 
 
 def found_tools(item: ToolSearchOutput) -> str:
@@ -246,9 +263,9 @@ _OUTPUTS: Final[dict[type[Any], Callable[[Any], Output]]] = {
 
 def _mcp_output(item: McpCall) -> str:
     if item.error is None:
-        return item.output or ""
+        return f"{MCP_MATERIAL}{item.output or ''}"
     error = item.error if isinstance(item.error, str) else _json(item.error)
-    return f"The call failed: {error}"
+    return f"{MCP_FAILED}{error}"
 
 
 def _found(item: FileSearchCall) -> str:
@@ -278,7 +295,14 @@ def as_object(arguments: str) -> str:
     """The arguments as the text of an object, also where the model wrote none: chat templates read them, and fail on
     anything else."""
     try:
-        msgspec.json.decode(arguments or "{}", type=dict[str, msgspec.Raw])
+        _OBJECT.decode(arguments or "{}")
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return _json({"arguments": arguments})
     return arguments or "{}"
+
+
+def hollow(item: Item | None) -> bool:
+    """Whether a client gave the item back without what it held, as some do: only its id says what it was."""
+    if isinstance(item, McpCall):
+        return bool(item.id) and item.output is None and item.error is None
+    return isinstance(item, McpListTools) and bool(item.id) and not item.tools and not item.error

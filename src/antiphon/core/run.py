@@ -7,14 +7,13 @@ and times are given to it. Every event the world should hear of is what `begin`,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
-import msgspec
+from msgspec.structs import replace
 
 from antiphon.core.assembler import Assembler, Step
-from antiphon.core.citations import files_of
 from antiphon.core.compaction import current
-from antiphon.core.context import call_ids, type_of
+from antiphon.core.context import call_ids, instructed, type_of
 from antiphon.core.deltas import Delta, StepEnded
 from antiphon.core.effects import (
     Broken,
@@ -33,40 +32,30 @@ from antiphon.core.effects import (
     Overflow,
     Told,
 )
-from antiphon.core.fitting import Bounds, Fitting
+from antiphon.core.fitting import Fitting
 from antiphon.core.includes import ENCRYPTED, LOGPROBS, shown
 from antiphon.core.interruption import interrupted, is_call
-from antiphon.core.limits import Limits
+from antiphon.core.plan import Plan
+from antiphon.core.prologue import UNKNOWN, airborne, prologue
+from antiphon.core.resumption import counts, history
 from antiphon.core.sealed import carried, is_exchange
 from antiphon.core.slots import Voice, cut, told
+from antiphon.core.sources import sources_of
 from antiphon.core.state import Flight, OpenItem, RunState
 from antiphon.core.status import RESPONSE, final, moved
-from antiphon.core.usage import added, counted, estimate
+from antiphon.core.taint import STRAYED, guarded, strayed, tainted
+from antiphon.core.usage import added, counted, estimated
 from antiphon.core.verdict import Verdict, verdict_of
 from antiphon.wire import events as ev
-from antiphon.wire.codec import encode
 from antiphon.wire.events import Event
 from antiphon.wire.items import Compaction
-from antiphon.wire.responses import CreateResponse, IncompleteDetails, Response, ResponseError, ResponseStatus, Usage
-from antiphon.wire.tools import NamedChoice, ToolChoice
+from antiphon.wire.responses import IncompleteDetails, ResponseError, ResponseStatus, Usage
+from antiphon.wire.tools import NamedChoice
 
 NewId: TypeAlias = Callable[[str], str]
 
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run is to do: the request, its echo (status `in_progress` or `queued`), the upstream's name of the model,
-    the context (history and input) as the model is to see it, the functions offered, and the bounds. `seal` makes
-    the encrypted content of reasoning, where that was asked for or is needed again."""
-
-    request: CreateResponse
-    response: Response
-    model: str
-    context: tuple[Entry, ...]
-    offers: tuple[Offer, ...] = ()
-    tool_choice: ToolChoice = "auto"
-    limits: Limits = Limits()
-    bounds: Bounds = Bounds()
-    seal: Callable[[str], str] | None = None
+FUTILE: Final = 3
+"""Rounds in a row that may bring nothing but calls that are refused: a model that does not listen is not asked on."""
 
 
 class Run:
@@ -96,7 +85,7 @@ class Run:
         self._aside = 0  # output tokens that are no output: summaries
         self._fitting = Fitting(plan.bounds)
         self._call_ids = call_ids(plan.context)
-        self._files = files_of(plan.context)  # what can be cited
+        self._sources = sources_of(plan.context)  # what can be cited
         self._assembler = self._assemble(0)
 
     @property
@@ -115,6 +104,11 @@ class Run:
         """Whether the response is terminal."""
         return final(RESPONSE, self.response.status)
 
+    @property
+    def blank(self) -> bool:
+        """Whether nothing was made yet beside what comes before every generation."""
+        return self._assembler.next_index <= len(self.plan.prefaces) and not self._assembler.entries
+
     # what the engine calls
 
     def begin(self) -> list[Event]:
@@ -123,9 +117,16 @@ class Run:
         if self.response.status == "queued":
             events.append(ev.Queued(response=self.response))
             self._move("in_progress")
-        events.append(ev.InProgress(response=self.response))
-        self._generate()
-        return events
+        before = prologue(self.plan.prefaces, self.plan.approved, self._new_id)
+        self._done, self._first = before.entries, len(before.entries)
+        self._waiting = {call.call_id: (index, call) for index, call in before.calls.items()}
+        self._called, self._entries_of_round = len(before.calls), sorted(before.calls)
+        self._assembler = self._assemble(self._first + len(before.calls))
+        if before.calls:
+            self.effect = self._executed()
+        else:
+            self._generate()
+        return [*events, ev.InProgress(response=self.response), *before.events]
 
     def receive(self, outcomes: Sequence[Told]) -> list[Event]:
         """Take what came of the effect; the events the world should hear of. A finished run takes nothing."""
@@ -189,93 +190,83 @@ class Run:
         self._round, self._usage, self._called = state.round, state.usage, state.called
         self._first, self._told, self._done = state.first, list(state.told), dict(output)
         events: list[Event] = []
-        flights = {flight.index: flight for flight in state.flights if flight.index not in output}
+        left = [flight for flight in state.flights if flight.index not in output]
+        calls, lost = airborne(left, self.plan.approved, self.plan.offers, state.round)
         for opened in state.open:
-            if opened.index not in flights and opened.index not in output:
-                self._done[opened.index] = Entry(interrupted(opened.item))
+            if opened.index not in calls and opened.index not in output:
+                self._done[opened.index] = Entry(interrupted(opened.item), lost.get(opened.index))
                 done = ev.OutputItemDone(output_index=opened.index, item=interrupted(opened.item))
                 events.append(done)
-        self._files |= files_of(self._done.values())
-        self._call_ids |= call_ids(self._done.values()) | {flight.call_id for flight in flights.values()}
-        last = max([state.next_index - 1, *self._done, *flights])
+        self._sources |= sources_of(self._done.values())
+        self._call_ids |= call_ids(self._done.values()) | {call.call_id for call in calls.values()}
+        last = max([state.next_index - 1, *self._done, *calls])
         self._assembler = self._assemble(last + 1)
-        self._context = list(current([*self.plan.context, *self._history(before=state.first)]))
-        self._entries_of_round = [i for i in sorted({*self._done, *flights}) if i >= state.first and self._counts(i)]
+        self._context = list(current([*self.plan.context, *history(self._done, self._told, state.first)]))
+        self._entries_of_round = [
+            i for i in sorted({*self._done, *calls}) if i >= state.first and counts(self._done.get(i))
+        ]
         self._client_calls = any(self._is_client_call(index) for index in self._entries_of_round)
-        self._take_off(flights, state, repeatable, events)
+        self._take_off(calls, state, repeatable, events)
         return events
 
     def _take_off(
         self,
-        flights: Mapping[int, Flight],
+        calls: Mapping[int, Call],
         state: RunState,
         repeatable: Callable[[Call], bool],
         events: list[Event],
     ) -> None:
         """The effect of a resumed run: the calls in flight, what follows when they are settled, or the generation."""
-        offers = {offer.name: offer for offer in self.plan.offers}
-        calls = {i: Call(f.call_id, f.item_id, f.name, f.arguments, offers[f.name]) for i, f in flights.items()}
         self._waiting = {call.call_id: (index, call) for index, call in calls.items()}
         if state.started:
             for call in calls.values():
                 if not repeatable(call):
-                    words = (
-                        "The call was interrupted; its effect is unknown. Do not assume that it happened or did not."
-                    )
-                    self._settle(Outcome(call.call_id, words, {"error": "interrupted; effect unknown"}, True), events)
+                    self._settle(Outcome(call.call_id, UNKNOWN, {"error": "interrupted; effect unknown"}, True), events)
         else:
             self._called += len(calls)
             for index, call in calls.items():
                 events.extend(told(call.receipt.opened(call.item_id), call.receipt.phases[1:], index))
         if self._waiting:
-            self.effect = Execute(tuple(call for _, call in sorted(self._waiting.values(), key=lambda pair: pair[0])))
+            self._execute(events)
         elif calls or state.started or self._client_calls:
             self._next_round(events)
         else:
             self._context.extend(self._done[index] for index in self._entries_of_round)
             self._generate()
 
-    def _history(self, *, before: int) -> list[Entry]:
-        """The output of earlier rounds as the model is to see it, with the refusals where they stood."""
-        told_at: dict[int, list[Entry]] = {}
-        for index, exchange in self._told:
-            told_at.setdefault(index, []).append(Entry(None, exchange))
-        history: list[Entry] = []
-        for index in range(before + 1):
-            history.extend(told_at.get(index, ()))
-            if index < before and index in self._done and self._counts(index):
-                history.append(self._done[index])
-        return history
-
-    def _counts(self, index: int) -> bool:
-        """Whether the model is to see what stands here: a call in flight, a call that was settled, or an item that is
-        whole. One that was interrupted ends incomplete or, where its type knows no such status, failed."""
-        entry = self._done.get(index)
-        if entry is None or entry.exchange is not None:
-            return True
-        return getattr(entry.item, "status", "completed") not in {"incomplete", "failed"}
-
     def _is_client_call(self, index: int) -> bool:
         entry = self._done.get(index)
         return entry is not None and entry.item is not None and entry.exchange is None and is_call(entry.item)
+
+    @property
+    def _tainted(self) -> bool:
+        """Whether untrusted content was read before this round, where that matters."""
+        guard = self.plan.guard
+        if guard is None or guard.read:
+            return guard is not None
+        return tainted((entry for index, entry in self._done.items() if index < self._first), self.plan.offers)
+
+    @property
+    def _offers(self) -> tuple[Offer, ...]:
+        """What can be called in this round."""
+        return guarded(self.plan.offers) if self._tainted else self.plan.offers
 
     # a generation
 
     def _assemble(self, first: int) -> Assembler:
         limit = self.plan.request.max_tool_calls
         budget = None if limit is None else limit - self._called
-        citing = self._files or any(offer.cites for offer in self.plan.offers)
-        files = self._files if citing else None
-        assembler = Assembler(
-            self.plan.offers, self._new_id, first=first, budget=budget, voice=self._voice, files=files
-        )
+        citing = self._sources or any(offer.cites for offer in self.plan.offers)
+        sources = self._sources if citing else None
+        offers = () if self.plan.tool_choice == "none" else self._offers
+        assembler = Assembler(offers, self._new_id, first=first, budget=budget, voice=self._voice, sources=sources)
         assembler.avoid(self._call_ids)
         return assembler
 
     def _generate(self) -> None:
         plan = self.plan
         limit = plan.request.max_output_tokens
-        offers, choice = plan.offers, plan.tool_choice
+        offers, choice = self._offers, plan.tool_choice
         if self._round:
             choice = "auto" if choice == "required" or isinstance(choice, NamedChoice) else choice  # forced once only
         if plan.request.max_tool_calls is not None and self._called >= plan.request.max_tool_calls and self._refused:
@@ -288,7 +279,7 @@ class Run:
             tool_choice=choice if offers else "none",
             max_output_tokens=None if limit is None else limit - self._spent,
         )
-        self.effect = self._fitting.before(wanted, begun=self._assembler.next_index > 0)
+        self.effect = self._fitting.before(wanted, begun=not self.blank)
 
     def _hear(self, outcomes: Sequence[Told]) -> list[Event]:
         last = outcomes[-1] if outcomes else None
@@ -310,7 +301,7 @@ class Run:
         verdict = verdict_of(ended.finish)
         step = self._assembler.end(events, cut=verdict != "completed")
         self._keep(step)
-        self._usage = added(self._usage, ended.usage or self._estimated(step))
+        self._usage = added(self._usage, ended.usage or estimated(self._context, step.entries, step.calls))
         if verdict == "failed":
             message = "The model's endpoint ended the generation with an error."
             events.extend(self._fail(ResponseError(code="server_error", message=message)))
@@ -320,7 +311,7 @@ class Run:
         elif step.calls:
             for index, call in sorted(step.calls.items()):
                 events.extend(told(call.receipt.opened(call.item_id), call.receipt.phases[1:], index))
-            self.effect = Execute(tuple(call for _, call in sorted(step.calls.items())))
+            self._execute(events)
         else:
             self._next_round(events)
 
@@ -379,20 +370,32 @@ class Run:
         self._client_calls = step.client_calls
         self._entries_of_round = sorted({*step.entries, *step.calls})
 
-    def _estimated(self, step: Step) -> Usage:
-        """About what the round cost, where the upstream counted nothing (wire checklist E.2: never null)."""
-        asked = sum(estimate(encode(entry.item).decode()) for entry in self._context if entry.item is not None)
-        made = sum(estimate(encode(entry.item).decode()) for entry in step.entries.values())
-        made += sum(estimate(call.arguments) for call in step.calls.values())
-        return counted(asked, made)
-
     # a round of tools
+
+    def _execute(self, events: list[Event]) -> None:
+        """Run the calls in flight; those that untrusted content may have sent astray have failed."""
+        guard = self.plan.guard
+        if guard is not None and self._tainted:
+            given = instructed(self.plan.request.instructions, self._context)
+            for _, call in [*self._waiting.values()]:
+                if strayed(call, given, guard.words):
+                    self._settle(Outcome(call.call_id, STRAYED, failed=True), events)
+        if self._waiting:
+            self.effect = self._executed()
+        else:
+            self._next_round(events)
+
+    def _executed(self) -> Execute:
+        """The calls in flight, in order."""
+        calls = [call for _, call in sorted(self._waiting.values(), key=lambda pair: pair[0])]
+        given = instructed(self.plan.request.instructions, self._context)
+        return Execute(tuple(replace(call, context=given) if call.offer.reads else call for call in calls))
 
     def _settle(self, outcome: Outcome, events: list[Event]) -> None:
         index, call = self._waiting.pop(outcome.call_id)
         item = call.receipt.closed(call.item_id, call, outcome)
         self._done[index] = entry = Entry(item, self._exchange(call, outcome.output))
-        self._files |= files_of((entry,))
+        self._sources |= sources_of((entry,))
         phase = "failed" if outcome.failed and "failed" in ev.PHASES.get(type_of(item), ("failed",)) else "completed"
         events.extend(told(item, (phase,), index))
         events.append(ev.OutputItemDone(output_index=index, item=shown(item, self._include)))
@@ -425,11 +428,21 @@ class Run:
         if limit is not None and self._spent >= limit:
             details = IncompleteDetails(reason="max_output_tokens")
             events.append(self._terminal("incomplete", incomplete_details=details))
-        elif self._round >= self.plan.limits.rounds:
-            message = f"The model was still calling tools after {self._round} rounds."
-            events.extend(self._fail(ResponseError(code="server_error", message=message)))
+        elif (stuck := self._stuck) is not None:
+            events.extend(self._fail(ResponseError(code="server_error", message=stuck)))
         else:
             self._generate()
+
+    @property
+    def _stuck(self) -> str | None:
+        """Why there is no further round, in words: there were enough, or the last ones brought refusals alone."""
+        here = self._assembler.next_index
+        futile = len({exchange.round for index, exchange in self._told if index == here})
+        if futile >= FUTILE:
+            return f"The model made only calls that cannot be made, {futile} times in a row."
+        if self._round >= self.plan.limits.rounds:
+            return f"The model was still calling tools after {self._round} rounds."
+        return None
 
     # the end
 
@@ -467,7 +480,7 @@ class Run:
 
     def _move(self, status: ResponseStatus, **fields: Any) -> None:
         moved(RESPONSE, self.response.status, status)
-        self.response = msgspec.structs.replace(self.response, status=status, **fields)
+        self.response = replace(self.response, status=status, **fields)
 
 
 _TIERS = {"auto": "default", "fast": "priority"}  # what was asked, and the tier that it means

@@ -106,6 +106,18 @@ def split(text: str) -> Iterator[str]:
         fenced = not fenced
 
 
+def beginning(text: str) -> int:
+    """Where the last sentence of a text begins: behind the one before it, or behind what leads its line."""
+    end = len(text.rstrip())
+    start = text.rfind("\n", 0, end) + 1
+    if (lead := _LEAD.match(text, start, end)) is not None:
+        start = lead.end()
+    for stop in _END.finditer(text, start, end):
+        if stop.end() < end and not _SHORT.search(text[max(start, stop.end() - _SHORTEST) : stop.end()]):
+            start = stop.end()
+    return start + len(text[start:end]) - len(text[start:end].lstrip())
+
+
 def read(passages: Sequence[Passage]) -> list[Sentence]:
     """The sentences of the passages, in their order. Where not all can be considered, the first passages are left out,
     and of the one that is cut, its end."""

@@ -9,17 +9,16 @@ from typing import Literal, TypedDict, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from antiphon.core.citations import Files, Scanner
+from antiphon.core.citations import Scanner, Sources
 from antiphon.core.context import type_of
 from antiphon.core.deltas import CallDelta, TextDelta
-from antiphon.core.effects import Call, Draft, Entry, Offer, Place
+from antiphon.core.effects import Call, Dictation, Draft, Entry, Offer, Place
 from antiphon.core.forms import FunctionForm
 from antiphon.core.includes import shown
 from antiphon.core.sealed import Thought, carried, packed, reasoning_text
 from antiphon.wire import events as ev
 from antiphon.wire.content import (
     Annotation,
-    FileCitation,
     LogProb,
     OutputPart,
     OutputText,
@@ -53,17 +52,17 @@ class _InSummary(_InItem):
 class MessageSlot:
     """A message of the assistant: parts of text and refusal, one open at a time.
 
-    With `files` (those that can be cited) text goes through a scanner that takes citations out; without, `plain` says
+    With `sources` (what can be cited) text goes through a scanner that takes citations out; without, `plain` says
     that a piece of text is told as it comes.
     """
 
     __slots__ = (
-        *("annotations", "files", "id", "in_text", "index", "logprobs", "part", "parts", "phase", "pieces", "plain"),
-        *("refusing", "scanner"),
+        *("annotations", "id", "in_text", "index", "logprobs", "part", "parts", "phase", "pieces", "plain"),
+        *("refusing", "scanner", "sources"),
     )
 
     def __init__(
-        self, item_id: str, index: int, events: list[Event], phase: Phase | None = None, files: Files | None = None
+        self, item_id: str, index: int, events: list[Event], phase: Phase | None = None, sources: Sources | None = None
     ) -> None:
         self.id = item_id
         self.index = index
@@ -73,7 +72,7 @@ class MessageSlot:
         self.in_text = False
         self.plain = False
         self.refusing = False
-        self.files = files
+        self.sources = sources
         self.scanner: Scanner | None = None
         self.pieces: list[str] = []
         self.logprobs: list[LogProb] = []
@@ -90,7 +89,7 @@ class MessageSlot:
         else:
             self._tell(self.scanner.feed(delta), events)
 
-    def _tell(self, said: Sequence[TextDelta | FileCitation], events: list[Event]) -> None:
+    def _tell(self, said: Sequence[TextDelta | Annotation], events: list[Event]) -> None:
         for each in said:
             if isinstance(each, TextDelta):
                 self._say(each, events)
@@ -144,8 +143,8 @@ class MessageSlot:
     def _open_text(self, events: list[Event]) -> None:
         self._open(OutputText(text=""), events)
         self.in_text = True
-        self.plain = self.files is None
-        self.scanner = None if self.files is None else Scanner(self.files)
+        self.plain = self.sources is None
+        self.scanner = None if self.sources is None else Scanner(self.sources)
 
     def _open(self, part: OutputPart, events: list[Event]) -> None:
         self.end_part(events)
@@ -296,6 +295,15 @@ class CallSlot:
         return self.offer is None or self.offer.receipt is None
 
     @property
+    def _dictation(self) -> Dictation | None:
+        return None if self.offer is None else self.offer.dictation
+
+    @property
+    def _place(self) -> Place:
+        assert self.index is not None
+        return Place(self.id, self.call_id, self.index)
+
+    @property
     def complete(self) -> bool:
         """Whether its arguments are one whole JSON value."""
         try:
@@ -344,10 +352,13 @@ class CallSlot:
         self.state = "closed"
 
     def speak(self, events: list[Event]) -> None:
-        """Tell the pieces not told yet. The arguments of server-side calls are not part of their events."""
-        if self.state != "open" or self.draft is None:
+        """Tell the pieces not told yet. The arguments of most server-side calls are not part of their events."""
+        if self.state != "open":
             return
-        events.extend(self.draft.write(self.pieces[self.spoken :]))
+        if self.draft is not None:
+            events.extend(self.draft.write(self.pieces[self.spoken :]))
+        elif (dictation := self._dictation) is not None:
+            events.extend(dictation.pieces(self._place, self.pieces[self.spoken :]))
         self.spoken = len(self.pieces)
 
     def close(self, events: list[Event], *, whole: bool) -> Item | Call:
@@ -358,14 +369,24 @@ class CallSlot:
         if self.draft is None:
             assert self.offer is not None
             call = Call(self.call_id, self.id, self.name, arguments or "{}", self.offer)
-            if whole or silent:
+            if silent:
                 return call
-            return cut(call, self.index, events)
+            if not whole:
+                return cut(call, self.index, events)
+            if (dictation := self._dictation) is not None:
+                events.extend(spelled(dictation, self._place, call.arguments, told=bool(arguments)))
+            return call
         assert self.index is not None
         last, item = self.draft.closed(arguments, whole=whole)
         events.extend(last)
         events.append(ev.OutputItemDone(output_index=self.index, item=item))
         return item
+
+
+def spelled(dictation: Dictation, at: Place, arguments: str, *, told: bool) -> list[Event]:
+    """The end of the arguments; `told` is whether their pieces were."""
+    pieces = () if told else dictation.pieces(at, [arguments])
+    return [*pieces, *dictation.whole(at, arguments)]
 
 
 def told(item: Item, phases: tuple[str, ...], index: int) -> list[Event]:

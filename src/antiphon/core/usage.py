@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
+from antiphon.core.effects import Call, Entry
+from antiphon.wire.codec import encode
 from antiphon.wire.responses import InputTokensDetails, OutputTokensDetails, Usage
 
 
@@ -13,6 +17,13 @@ def estimate(text: str) -> int:
 def counted(input_tokens: int, output_tokens: int) -> Usage:
     """Usage from two plain counts."""
     return Usage(input_tokens=input_tokens, output_tokens=output_tokens, total_tokens=input_tokens + output_tokens)
+
+
+def estimated(context: Iterable[Entry], made: Mapping[int, Entry], calls: Mapping[int, Call]) -> Usage:
+    """About what a generation cost whose upstream counted nothing (wire checklist E.2: never null)."""
+    asked = sum(estimate(encode(entry.item).decode()) for entry in context if entry.item is not None)
+    spoken = sum(estimate(encode(entry.item).decode()) for entry in made.values())
+    return counted(asked, spoken + sum(estimate(call.arguments) for call in calls.values()))
 
 
 def added(one: Usage | None, other: Usage) -> Usage:

@@ -5,6 +5,7 @@ Law: what a response shows of its tools comes from `echo`, which fills in the de
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
@@ -88,7 +89,7 @@ class Location(Struct, frozen=True, kw_only=True, tag_field="type", tag="approxi
 
 
 class WebSearchTool(Struct, frozen=True, kw_only=True, tag_field="type", tag="web_search"):
-    """Search of the web by the server. `filters` is `{allowed_domains}`."""
+    """Search of the web by the server. `filters` is `{allowed_domains, blocked_domains}`."""
 
     filters: dict[str, Any] | None = None
     search_context_size: Literal["low", "medium", "high"] = "medium"
@@ -309,6 +310,18 @@ def echo(tool: Tool) -> Tool:
             return Unknown(_without_secrets(tool.fields))
         case _:
             return tool
+
+
+def confidential(tool: Tool) -> bool:
+    """Whether the tool may hold what must not be kept as it is."""
+    return isinstance(tool, McpTool | CodeInterpreterTool | ShellTool | Unknown)
+
+
+def armed(tool: Tool) -> bool:
+    """Whether the tool holds credentials. Of a URL that are the user and the query; a path may be one, nobody knows."""
+    if not isinstance(tool, McpTool):
+        return confidential(tool) and echo(tool) != tool
+    return bool(tool.authorization or tool.headers) or bool(re.search("[@?]", tool.server_url or ""))
 
 
 def _masked(tool: McpTool) -> McpTool:
