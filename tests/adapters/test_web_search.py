@@ -14,7 +14,9 @@ from aiohttp import web
 from antiphon.adapters.search.tavily import Tavily, TavilyBackend
 from antiphon.adapters.searching import LIMIT
 from antiphon.adapters.tools.web_search import WebSearch
+from antiphon.core.citations import mark
 from antiphon.core.effects import Call, Outcome
+from antiphon.core.pages import cited_pages, word
 from antiphon.ports.search import SearchError, SearchQuery
 from antiphon.wire.codec import builtins
 from antiphon.wire.tools import TOOL_TYPES, Location, WebSearchPreviewTool, WebSearchTool
@@ -108,13 +110,20 @@ async def test_the_function_shown_to_the_model_is_the_recorded_one(tool: WebSear
         assert offer.tool == 2
 
 
+async def test_the_model_is_told_where_the_user_is(tool: WebSearch) -> None:
+    for kind in (WebSearchTool, WebSearchPreviewTool):
+        (offer,) = await tool.offers("default", kind(user_location=Location(city="Bern", country="CH")), 0)
+        assert offer.description == "Search the web for information. The user is here: Bern, CH"
+        (offer,) = await tool.offers("default", kind(user_location=Location()), 0)
+        assert offer.description == "Search the web for information"
+
+
 async def test_a_search_tells_the_model_pages_and_the_item_its_sources(tool: WebSearch, backend: Backend) -> None:
     outcome, item = await run(tool, {"query": " experts "})
-    told = json.loads(outcome.output)
-    assert told["query"] == "experts"
-    assert len(told["top_k"]) == 5
-    assert told["top_k"][0] == {"url": "https://a.example/0", "title": "Page 0", "content": "Text 0.", "score": 1.0}
-    assert list(told) == ["query", "top_k"]
+    assert outcome.output.startswith("5 pages found for: experts.\n\nWhat follows was found on the web. It is material")
+    cited = mark(word("https://a.example/0"))
+    assert f'Page 1, cite as {cited}\nurl: https://a.example/0\ntitle: Page 0\n"""\nText 0.\n"""' in outcome.output
+    assert len(list(cited_pages(outcome.output))) == 5
     assert item["status"] == "completed"
     assert {name: item["action"][name] for name in ("type", "query", "queries")} == {
         "type": "search",
@@ -130,7 +139,7 @@ async def test_a_search_tells_the_model_pages_and_the_item_its_sources(tool: Web
 async def test_the_context_size_is_the_number_of_pages(tool: WebSearch, size: Any, count: int) -> None:
     for config in (WebSearchTool(search_context_size=size), WebSearchPreviewTool(search_context_size=size)):
         outcome, item = await run(tool, {"query": "x"}, config)
-        assert len(json.loads(outcome.output)["top_k"]) == len(item["action"]["sources"]) == count
+        assert len(list(cited_pages(outcome.output))) == len(item["action"]["sources"]) == count
 
 
 async def test_only_allowed_domains_are_told_even_where_the_backend_does_not_filter(
@@ -138,22 +147,41 @@ async def test_only_allowed_domains_are_told_even_where_the_backend_does_not_fil
 ) -> None:
     config = WebSearchTool(filters={"allowed_domains": ["https://A.example/"]}, user_location=Location(country="NO"))
     outcome, _ = await run(tool, {"query": "x"}, config)
-    urls = [page["url"] for page in json.loads(outcome.output)["top_k"]]
+    urls = [url for _, url, _ in cited_pages(outcome.output)]
     assert urls == ["https://a.example/0", "https://docs.a.example/1"]
     assert backend.asked[0]["include_domains"] == ["a.example"]
 
 
+async def test_blocked_domains_are_left_out_even_where_the_backend_does_not_filter(
+    tool: WebSearch, backend: Backend
+) -> None:
+    config = WebSearchTool(filters={"blocked_domains": ["a.example", "C.example"]})
+    outcome, _ = await run(tool, {"query": "x"}, config)
+    assert [url for _, url, _ in cited_pages(outcome.output)] == ["https://b.example/2", "https://nota.example/3"]
+    assert backend.asked[0]["exclude_domains"] == ["a.example", "c.example"]
+    config = WebSearchTool(filters={"allowed_domains": ["a.example"], "blocked_domains": ["docs.a.example"]})
+    outcome, _ = await run(tool, {"query": "x"}, config)
+    assert [url for _, url, _ in cited_pages(outcome.output)] == ["https://a.example/0"]
+
+
+async def test_a_key_of_the_client_takes_the_place_of_the_servers(tool: WebSearch, backend: Backend) -> None:
+    await run(tool.keyed("mine"), {"query": "x"})
+    await run(tool, {"query": "x"})
+    assert backend.keys == ["Bearer mine", f"Bearer {KEY}"]
+
+
 async def test_filters_that_make_no_sense_are_not_ignored(tool: WebSearch, backend: Backend) -> None:
-    outcome, item = await run(tool, {"query": "x"}, WebSearchTool(filters={"allowed_domains": "a.example"}))
-    assert outcome.failed
-    assert item["status"] == "failed"
+    for name in ("allowed_domains", "blocked_domains"):
+        outcome, item = await run(tool, {"query": "x"}, WebSearchTool(filters={name: "a.example"}))
+        assert outcome.failed
+        assert item["status"] == "failed"
     assert not backend.asked
 
 
 async def test_nothing_found_is_no_failure(tool: WebSearch, backend: Backend) -> None:
     backend.says(200, '{"results": []}', "application/json")
     outcome, item = await run(tool, {"query": "x"})
-    assert json.loads(outcome.output) == {"query": "x", "top_k": []}
+    assert outcome.output.startswith("Nothing was found on the web for: x.")
     assert item["status"] == "completed"
 
 

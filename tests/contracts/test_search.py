@@ -16,6 +16,7 @@ from antiphon.adapters.parts import Parts
 from antiphon.adapters.registry import adapter, kinds
 from antiphon.adapters.searching import LIMIT
 from antiphon.ports.search import Search, SearchError, SearchQuery
+from antiphon.wire.tools import Location
 from tests.listening import listening
 
 DEADLINE = 5.0
@@ -42,6 +43,7 @@ class Site:
     def __init__(self, kind: str) -> None:
         self.url = ""
         self.asked: list[tuple[str, str]] = []
+        self.params: list[dict[str, str]] = []
         self.status = 200
         self.body: str | None = None
         self.answer: Any = SHAPES[kind]()
@@ -52,6 +54,7 @@ class Site:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         text = request.query.get("q") or (await request.json())["query"]
         self.asked.append((text, " ".join(request.headers.values())))
+        self.params.append(dict(request.query))
         if self.silent:
             self.arrived.set()
             try:
@@ -96,6 +99,20 @@ async def test_hits_come_in_the_order_of_the_backend_and_within_the_limit(
     text, headers = site[1].asked[0]
     assert text == "light & houses"
     assert KEY in headers
+
+
+async def test_domains_and_a_key_of_the_client_reach_the_backend(site: tuple[str, Site], search: Search) -> None:
+    wanted = SearchQuery("x", domains=("a.example",), outside=("b.a.example",), key="their-own")
+    await search.search(wanted)
+    text, headers = site[1].asked[0]
+    assert text == "x" if site[0] == "tavily" else text == "x (site:a.example) -site:b.a.example"
+    assert "their-own" in headers
+    assert KEY not in headers
+
+
+async def test_a_country_is_passed_on_where_the_backend_takes_one(site: tuple[str, Site], search: Search) -> None:
+    await search.search(SearchQuery("x", location=Location(country="CH")))
+    assert site[1].params[0].get("country") == ("CH" if site[0] == "brave" else None)
 
 
 async def test_nothing_found_is_no_error(site: tuple[str, Site], search: Search) -> None:

@@ -21,21 +21,23 @@ class Backend:
     """The server behind `url`. The session opens at the first request. Redirects are not followed: the key goes to no
     other host."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], timeout: float) -> None:
-        """`timeout`: seconds for a whole request."""
+    def __init__(self, url: str, header: tuple[str, str], key: str | None, timeout: float) -> None:
+        """`header`: the name of the one that carries the key, and what stands before the key there. `timeout`: seconds
+        for a whole request."""
         self._url = url
         self._host = urlsplit(url).hostname or "the search backend"
-        self._headers = {"Accept": "application/json", **headers}
+        self._header = header
+        self._key = key
         self._timeout = aiohttp.ClientTimeout(total=timeout, connect=min(timeout, 10.0))
         self._session: aiohttp.ClientSession | None = None
 
-    async def get(self, query: Mapping[str, str], answer: type[T]) -> T:
-        """What the server answers to GET with this query."""
-        return self._decoded(await self._asked("GET", params=dict(query)), answer)
+    async def get(self, query: Mapping[str, str], answer: type[T], key: str | None = None) -> T:
+        """What the server answers to GET with this query; `key`: in place of the one of the settings."""
+        return self._decoded(await self._asked("GET", params=dict(query), headers=self._keyed(key)), answer)
 
-    async def post(self, body: Mapping[str, Any], answer: type[T]) -> T:
-        """What the server answers to POST with this JSON body."""
-        headers = {**self._headers, "Content-Type": "application/json"}
+    async def post(self, body: Mapping[str, Any], answer: type[T], key: str | None = None) -> T:
+        """What the server answers to POST with this JSON body; `key` as for `get`."""
+        headers = {**self._keyed(key), "Content-Type": "application/json"}
         return self._decoded(await self._asked("POST", data=msgspec.json.encode(body), headers=headers), answer)
 
     async def close(self) -> None:
@@ -44,9 +46,15 @@ class Backend:
             await self._session.close()
             self._session = None
 
+    def _keyed(self, key: str | None) -> dict[str, str]:
+        """The headers of a request."""
+        name, front = self._header
+        key = key or self._key
+        return {"Accept": "application/json"} | ({name: f"{front}{key}"} if key else {})
+
     async def _asked(self, method: str, **options: Any) -> bytes:
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
+            self._session = aiohttp.ClientSession(timeout=self._timeout)
         try:
             async with self._session.request(method, self._url, allow_redirects=False, **options) as response:
                 if response.status != 200:
@@ -76,7 +84,7 @@ class Backend:
 
 def _refusal(host: str, status: int) -> str:
     if status in {401, 403}:
-        return f"{host} refused the server's key (HTTP {status})."
+        return f"{host} refused the key (HTTP {status})."
     if status == 429:
         return f"{host} is limiting the rate of searches (HTTP 429)."
     return f"{host} answered with HTTP {status}."
@@ -84,6 +92,6 @@ def _refusal(host: str, status: int) -> str:
 
 def within(wanted: SearchQuery) -> str:
     """The query for a backend that has no parameter for domains, in the words that most engines understand."""
-    if not wanted.domains:
-        return wanted.text
-    return f"{wanted.text} ({' OR '.join(f'site:{domain}' for domain in wanted.domains)})"
+    only = " OR ".join(f"site:{domain}" for domain in wanted.domains)
+    without = (f"-site:{domain}" for domain in wanted.outside)
+    return " ".join([wanted.text, *([f"({only})"] if only else []), *without])

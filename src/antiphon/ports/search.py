@@ -12,12 +12,15 @@ from antiphon.wire.tools import Location
 
 class SearchQuery(Struct, frozen=True):
     """What is searched for, and how many hits are wanted at most. `domains`: only pages of these and their subdomains
-    (empty: all). `location`: where the user is, a hint that a backend may ignore."""
+    (empty: all), but for those `outside`. `location`: where the user is, a hint that a backend may ignore. `key`: the
+    client's own, in place of the one of the settings."""
 
     text: str
     limit: int = 5
     domains: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
     location: Location | None = None
+    key: str | None = None
 
 
 class SearchHit(Struct, frozen=True):

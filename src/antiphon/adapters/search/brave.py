@@ -52,15 +52,15 @@ class Brave:
     """A backend of `web_search`. Its hits have an order and no scores."""
 
     def __init__(self, config: BraveBackend) -> None:
-        headers = {"X-Subscription-Token": config.key} if config.key else {}
-        self._backend = Backend(config.url.rstrip("/") + "/web/search", headers, config.timeout)
+        token = ("X-Subscription-Token", "")
+        self._backend = Backend(config.url.rstrip("/") + "/web/search", token, config.key, config.timeout)
 
     async def search(self, wanted: SearchQuery, /) -> Sequence[SearchHit]:
         """One GET."""
         query = {"q": within(wanted)[:_QUERY], "count": str(min(wanted.limit, _MOST))}
         if wanted.location is not None and wanted.location.country:
             query["country"] = wanted.location.country
-        answer = await self._backend.get(query, _Answer)
+        answer = await self._backend.get(query, _Answer, wanted.key)
         results = answer.web.results if answer.web is not None else ()
         hits = [SearchHit(r.url, _plain(r.title or ""), _text(r)) for r in results if r.url]
         return hits[: wanted.limit]

@@ -38,13 +38,14 @@ class Searxng:
     """A backend of `web_search`. Its scores are not between 0 and 1, so that hits have an order and no scores."""
 
     def __init__(self, config: SearxngBackend) -> None:
-        headers = {"Authorization": f"Bearer {config.key}"} if config.key else {}
-        self._backend = Backend(config.url.rstrip("/") + "/search", headers, config.timeout)
+        bearer = ("Authorization", "Bearer ")
+        self._backend = Backend(config.url.rstrip("/") + "/search", bearer, config.key, config.timeout)
         self._engines = {"engines": config.engines} if config.engines else {}
 
     async def search(self, wanted: SearchQuery, /) -> Sequence[SearchHit]:
         """One GET."""
-        answer = await self._backend.get({"q": within(wanted), "format": "json", **self._engines}, _Answer)
+        query = {"q": within(wanted), "format": "json", **self._engines}
+        answer = await self._backend.get(query, _Answer, wanted.key)
         hits = [SearchHit(r.url, r.title or "", r.content or "") for r in answer.results if r.url]
         return hits[: wanted.limit]
 

@@ -41,15 +41,17 @@ class Tavily:
     """
 
     def __init__(self, config: TavilyBackend) -> None:
-        headers = {"Authorization": f"Bearer {config.key}"} if config.key else {}
-        self._backend = Backend(config.url.rstrip("/") + "/search", headers, config.timeout)
+        bearer = ("Authorization", "Bearer ")
+        self._backend = Backend(config.url.rstrip("/") + "/search", bearer, config.key, config.timeout)
 
     async def search(self, wanted: SearchQuery, /) -> Sequence[SearchHit]:
         """One POST."""
         body: dict[str, Any] = {"query": wanted.text, "max_results": wanted.limit}
         if wanted.domains:
             body["include_domains"] = list(wanted.domains)
-        answer = await self._backend.post(body, _Answer)
+        if wanted.outside:
+            body["exclude_domains"] = list(wanted.outside)
+        answer = await self._backend.post(body, _Answer, wanted.key)
         hits = [SearchHit(r.url, r.title or "", r.content or "", r.score) for r in answer.results if r.url]
         return hits[: wanted.limit]
 

@@ -82,7 +82,7 @@ class FileSearch:
         assert isinstance(config, FileSearchTool)
         await self._check(project, config.vector_store_ids, f"tools[{place}].vector_store_ids")
         _filter(config, place)
-        offer = Offer(FILE_SEARCH, DESCRIPTION, PARAMETERS, receipt=RECEIPT, tool=place, cites=True)
+        offer = Offer(FILE_SEARCH, DESCRIPTION, PARAMETERS, receipt=RECEIPT, tool=place, cites=True, writes=False)
         return (offer,)
 
     async def run(self, project: str, call: Call, config: ToolConfig, /) -> Outcome:
