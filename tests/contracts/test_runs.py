@@ -32,6 +32,7 @@ from tests.contracts.turns import DEFAULT, OTHER, answered, ids, listed, said, s
 async def test_a_queued_run_is_retrieved_as_it_was_accepted(store: Storage) -> None:
     await queue(store, "a")
     assert await store.response(DEFAULT, "resp_a") == waiting("a").response
+    assert await store.status(DEFAULT, "resp_a") == "queued"
     page = await store.input_items(DEFAULT, "resp_a", PageQuery())
     assert page is not None
     assert ids(page.items) == ["msg_a_in"]
@@ -184,6 +185,7 @@ async def test_progress_is_seen_by_everyone(store: Storage) -> None:
     await store.checkpoint(DEFAULT, progress(run, None, (0, made[0])))
     found = await store.response(DEFAULT, "resp_a")
     assert found == structs.replace(run.response, output=(made[0].item, made[1].item))
+    assert await store.status(DEFAULT, "resp_a") == "in_progress"
     assert await store.batches(DEFAULT, "resp_a", -1) == [batch(0, 4)]
     assert await store.items(DEFAULT, ["ws_a"]) == {"ws_a": made[0]}
 
@@ -336,6 +338,7 @@ async def test_a_finished_run_is_like_any_other_response(store: Storage) -> None
     end = finished(run, *made)
     await store.finish_run(DEFAULT, progress(run, batch(5, 9), (2, made[2])), end)
     assert await store.response(DEFAULT, "resp_a") == end.response
+    assert await store.status(DEFAULT, "resp_a") == "completed"
     assert ids(await store.chain(DEFAULT, "resp_a")) == ["msg_a_in", "msg_a_0", "msg_a_1", "msg_a_2"]
     assert await store.batches(DEFAULT, "resp_a", 4) == [batch(5, 9)]
     with pytest.raises(FenceError):
@@ -345,6 +348,7 @@ async def test_a_finished_run_is_like_any_other_response(store: Storage) -> None
     assert await store.delete_response(DEFAULT, "resp_a") is True
     assert await store.items(DEFAULT, ["msg_a_in", "msg_a_0", "msg_a_1", "msg_a_2"]) == {}
     assert await store.batches(DEFAULT, "resp_a", -1) is None
+    assert await store.status(DEFAULT, "resp_a") is None
 
 
 async def test_the_end_decides_what_the_output_is(store: Storage) -> None:

@@ -56,6 +56,7 @@ async def test_every_ending_is_read_back_equal(store: Store, ending: dict[str, A
     finished = structs.replace(finished, response=structs.replace(finished.response, **ending))
     await save(store, finished)
     assert await store.response(DEFAULT, "resp_a") == finished.response
+    assert await store.status(DEFAULT, "resp_a") == ending["status"]
 
 
 async def test_a_response_may_be_without_items(store: Store) -> None:
@@ -69,6 +70,7 @@ async def test_a_response_may_be_without_items(store: Store) -> None:
 
 async def test_an_unknown_response_is_none(store: Store) -> None:
     assert await store.response(DEFAULT, "resp_x") is None
+    assert await store.status(DEFAULT, "resp_x") is None
     assert await store.chain(DEFAULT, "resp_x") is None
     assert await store.input_items(DEFAULT, "resp_x", PageQuery()) is None
     assert await store.delete_response(DEFAULT, "resp_x") is False
@@ -310,6 +312,7 @@ async def test_a_project_sees_nothing_of_another(store: Store) -> None:
     await store.save_response(OTHER, turn("other"))
     asked: list[tuple[Callable[..., Awaitable[object]], tuple[object, ...], object]] = [
         (store.response, ("resp_a",), None),
+        (store.status, ("resp_a",), None),
         (store.delete_response, ("resp_a",), False),
         (store.chain, ("resp_a",), None),
         (store.input_items, ("resp_a", PageQuery()), None),
@@ -387,7 +390,8 @@ async def test_a_caller_that_goes_away_harms_nobody(store: Store) -> None:
 async def test_a_closed_store_refuses(store: Store) -> None:
     await save(store, turn("a"))
     await store.close()
-    for asked in (store.check(), store.response(DEFAULT, "resp_a"), store.save_response(DEFAULT, turn("b"))):
+    saving = store.save_response(DEFAULT, turn("b"))
+    for asked in (store.check(), store.response(DEFAULT, "resp_a"), store.status(DEFAULT, "resp_a"), saving):
         with pytest.raises(StoreError) as refused:
             await asked
         assert refused.value.http_status == 503

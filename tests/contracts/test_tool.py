@@ -24,12 +24,14 @@ from antiphon.wire.tools import (
     FileSearchTool,
     FunctionTool,
     LocalShellTool,
+    McpTool,
     NamespaceTool,
     ShellTool,
     ToolSearchTool,
     WebSearchTool,
 )
 from antiphon.wire.tools import Tool as ToolConfig
+from tests.mcp.stub import Servers
 from tests.stacks import Stacks
 
 DEADLINE = 5.0
@@ -44,6 +46,7 @@ CONFIGS: dict[str, ToolConfig] = {
     "shell": ShellTool(environment={"type": "local"}),
     "apply_patch": ApplyPatchTool(),
     "computer": ComputerTool(),
+    "mcp": McpTool(server_label="lab", server_url="https://lab.example/mcp", require_approval="never"),
 }
 GOOD: dict[str, str] = {
     "local_shell": '{"command": ["ls", "-l"]}',
@@ -104,7 +107,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def tool(kind: str, shelf: Shelf, tmp_path: Path) -> AsyncGenerator[Tool]:
     chosen = adapter("tools", kind)
-    parts = Parts(name=kind, clock=SeededClock(), folder=tmp_path, search=shelf, retrieval=Stacks())
+    parts = Parts(name=kind, clock=SeededClock(), folder=tmp_path, search=shelf, retrieval=Stacks(), mcp=Servers())
     made: Tool = chosen.make(chosen.config(), parts)
     yield made
     await made.close()

@@ -7,7 +7,8 @@ from typing import cast
 
 from antiphon.adapters.clock import SeededClock
 from antiphon.core.deltas import StepEnded, TextDelta
-from antiphon.core.run import Plan, Run
+from antiphon.core.plan import Plan
+from antiphon.core.run import Run
 from antiphon.core.state import RunState
 from antiphon.core.usage import counted
 from antiphon.engine.ledger import Ledger

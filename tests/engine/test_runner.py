@@ -320,6 +320,32 @@ async def test_the_limit_of_live_runs_holds(tmp_path: Path) -> None:
             await stage.create(input="Hi")
 
 
+async def test_one_project_leaves_room_for_another(tmp_path: Path) -> None:
+    limits = Limits(live_runs=3, live_runs_project=1)
+    async with staged(tmp_path, Step((Waits(gate="never"),)), Step((Waits(gate="never"),)), limits=limits) as stage:
+        await stage.runner.start("default", request())
+        with pytest.raises(OverloadedError):
+            await stage.create(input="Hi")
+        await stage.runner.start("other", request())
+
+
+async def test_a_run_that_has_ended_or_never_began_takes_no_room(tmp_path: Path) -> None:
+    async with staged(tmp_path, *(says("ok") for _ in range(3)), limits=Limits(live_runs=1)) as stage:
+        for _ in range(3):
+            with pytest.raises(InvalidRequestError):
+                await stage.create(input="Hi", previous_response_id="resp_unknown")
+            assert (await stage.create(input="Hi")).status == "completed"
+
+
+async def test_room_is_taken_before_anything_is_waited_for(tmp_path: Path) -> None:
+    async with staged(tmp_path, *(Step((Waits(gate="never"),)) for _ in range(4)), limits=Limits(live_runs=2)) as stage:
+        for number in range(4):
+            await stage.store.create_conversation("default", Conversation(id=f"conv_{number}", created_at=1), ())
+        asked = [stage.runner.start("default", request(conversation=f"conv_{number}")) for number in range(4)]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert [isinstance(each, OverloadedError) for each in found] == [False, False, True, True]
+
+
 async def test_draining_cancels_what_does_not_end_in_time_and_stores_it(tmp_path: Path) -> None:
     async with staged(tmp_path, Step((Says(("Hel",)), Waits(gate="never")))) as stage:
         journal = await stage.runner.start("default", request())

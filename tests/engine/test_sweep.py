@@ -10,6 +10,7 @@ from antiphon.core.chunking import Chunk
 from antiphon.ports.index import Document
 from antiphon.wire.errors import StoreError
 from tests.engine.library import PROJECT, Library, Skewed, lines
+from tests.patience import eventually
 
 
 async def test_the_sweep_removes_what_is_nobodys_and_nothing_else(shelf: Library) -> None:
@@ -56,9 +57,14 @@ async def test_the_sweep_goes_on_after_a_refusal(shelf: Library, caplog: pytest.
 
     shelf.index.before = refuse
     process = shelf.process(sweep_seconds=0.05)
+
+    async def twice() -> bool:
+        return len(caplog.records) == 2
+
     with caplog.at_level(logging.INFO, "antiphon.engine.sweep"):
         process.sweep.open()
-        await shelf.idle()
+        await eventually(twice)
+    assert not await shelf.stored()
     assert [record.getMessage() for record in caplog.records] == [
         "the index could not be swept: The store is busy.",
         "documents of the index that were nobody's and were removed: 1",

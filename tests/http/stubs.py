@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 from antiphon.core.deltas import Delta
@@ -79,7 +79,14 @@ class StubRunner:
         self.pages: list[PageQuery] = []
 
     async def start(
-        self, project: str, request: CreateResponse, /, memory: Memory | None = None, *, generate: bool = True
+        self,
+        project: str,
+        request: CreateResponse,
+        /,
+        memory: Memory | None = None,
+        *,
+        keys: Mapping[str, str] | None = None,
+        generate: bool = True,
     ) -> StubJournal:
         assert project == "default"
         self.started.append(request)

@@ -15,17 +15,19 @@ import msgspec
 
 from antiphon.core.effects import Broken, Call, Entry
 from antiphon.core.limits import Limits
-from antiphon.core.run import Plan, Run
+from antiphon.core.plan import Plan
+from antiphon.core.run import Run
 from antiphon.core.state import unpack
 from antiphon.core.status import RESPONSE, final
 from antiphon.engine.course import course, expiry, finished
 from antiphon.engine.driver import Driver
 from antiphon.engine.intake import Accepted, Intake, Turn
 from antiphon.engine.ledger import Ledger, Window, cut_front
+from antiphon.engine.sealing import kept, taken
 from antiphon.ports.clock import Clock
 from antiphon.ports.runs import ClaimedRun, FenceError, QueuedRun
+from antiphon.ports.seal import SealError
 from antiphon.ports.storage import Storage
-from antiphon.wire.codec import decode, encode
 from antiphon.wire.errors import AntiphonError, InvalidRequestError, NotFoundError, StoreError
 from antiphon.wire.responses import CreateResponse, Response, ResponseError
 
@@ -44,6 +46,8 @@ class _Live(msgspec.Struct):
     ledger: Ledger
     task: asyncio.Task[None] | None = None
     phase: Literal["starting", "running", "ending"] = "starting"
+    lost: ResponseError | None = None
+    """Why its request cannot be read."""
 
     def stop(self) -> None:
         """Cancel the run. One that is being looked up finds its ledger's flags; one that is being stored has ended."""
@@ -93,7 +97,7 @@ class Background:
         run = QueuedRun(
             response=turn.response,
             input=turn.input,
-            request=encode(turn.request),
+            request=kept(turn.request, self._intake.seal, turn.project),
             expires_at=expiry(self._clock, self._retention),
             streamed=turn.request.stream,
             # it may wait for its turn, here or elsewhere: its conversation stays locked until its end
@@ -124,8 +128,8 @@ class Background:
                 await asyncio.sleep(POLL)
 
     async def _over(self, project: str, response_id: str) -> bool:
-        response = await self._store.response(project, response_id)
-        return response is None or final(RESPONSE, response.status)
+        status = await self._store.status(project, response_id)
+        return status is None or final(RESPONSE, status)
 
     def _window(self, project: str, response_id: str) -> Window | None:
         live = self._live.get(response_id)
@@ -133,12 +137,11 @@ class Background:
 
     # cancelling
 
-    async def cancel(self, project: str, response: Response) -> Response:
+    async def cancel(self, project: str, response_id: str) -> Response:
         """Cancel a run, whoever drives it; the response when it has ended."""
-        response_id = response.id
         await self._store.cancel_run(project, response_id)
         until = self._clock.now() + self._limits.lease * 2
-        while not final(RESPONSE, response.status) and self._clock.now() < until:
+        while self._clock.now() < until and not await self._over(project, response_id):
             live = self._live.get(response_id)
             if live is not None and live.task is not None:
                 live.ledger.cancelled = True
@@ -151,11 +154,10 @@ class Background:
                     await self._settle(claim)
                 else:
                     await asyncio.sleep(POLL)  # another process drives it, and sees the flag at its next commit
-            found = await self._store.response(project, response_id)
-            if found is None:
-                raise NotFoundError(f"Response with id '{response_id}' not found.", param="response_id")
-            response = found
-        return response
+        found = await self._store.response(project, response_id)
+        if found is None:
+            raise NotFoundError(f"Response with id '{response_id}' not found.", param="response_id")
+        return found
 
     async def release(self, project: str, response_id: str) -> None:
         """Stop a run of this process whose row is about to be deleted."""
@@ -219,9 +221,14 @@ class Background:
             self._start(claim)
 
     def _start(self, claim: ClaimedRun) -> _Live:
-        request = decode(claim.request, CreateResponse)
+        lost: ResponseError | None = None
+        try:
+            request = taken(claim.request, self._intake.seal, claim.project)
+        except SealError:
+            request = CreateResponse(model=claim.response.model)
+            lost = ResponseError(code="server_error", message="The request cannot be read any more: its key is gone.")
         ledger = Ledger(self._store, self._clock, claim, streamed=request.stream, lease=self._limits.lease)
-        live = _Live(claim, ledger)
+        live = _Live(claim, ledger, lost=lost)
         ledger.stop = live.stop
         former = self._live.get(claim.response.id)
         if former is not None:  # this process was suspended for longer than its lease, and has claimed its own run
@@ -252,7 +259,7 @@ class Background:
 
     async def _run(self, live: _Live, request: CreateResponse) -> None:
         claim, ledger = live.claim, live.ledger
-        turn, fault = await self._turn(claim, request)
+        turn, fault = (None, live.lost) if live.lost else await self._turn(claim, request)
         fresh = claim.state is None and claim.last < 0
         response = msgspec.structs.replace(claim.response, status="queued" if fresh else "in_progress", output=())
         run = Run(_plan(request, response, turn, self._limits), self._clock.id, self._clock.now)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
+from antiphon.core.choice import declared
 from antiphon.core.context import identified
 from antiphon.core.effects import Entry
+from antiphon.engine.declaring import unarmed
 from antiphon.ports.clock import Clock
 from antiphon.ports.store import PageQuery, Slice, Store
 from antiphon.wire.conversations import Conversation, ConversationDeleted, CreateConversation, ForkConversation
@@ -90,10 +92,12 @@ class Conversations:
         return found
 
     async def _entries(self, project: str, items: Sequence[Item]) -> Sequence[Entry]:
-        """The items with ids; references are replaced by what they refer to."""
+        """The items with ids; references are replaced by what they refer to. InvalidRequestError for tools that hold
+        credentials."""
         for place, item in enumerate(items):
             if isinstance(item, CompactionTrigger):
                 raise invalid_value(f"items[{place}].type", "compaction_trigger")
+        unarmed(declared((), list(map(Entry, items)), "items"), "items")
         wanted = [item.id for item in items if isinstance(item, ItemReference)]
         if not wanted:
             return identified(items, self._clock.id)

@@ -68,6 +68,8 @@ class Driver:
         end only after it is stored. A run that was resumed has begun already."""
         if run.effect is None and not run.finished:
             journal.append(run.begin())
+        if journal.full:
+            await journal.room()  # a call that is to be run at once is written down first
         while (effect := run.effect) is not None:
             async with aclosing(self._perform(effect, run)) as told:
                 async for outcomes in told:

@@ -29,10 +29,11 @@ from antiphon.wire.responses import Usage
 
 
 class Means(msgspec.Struct, frozen=True):
-    """What sealing and counting are done with."""
+    """What turns are made with. `wary`: who has read untrusted content asks before it writes (core/taint.py)."""
 
     seal: Seal
     tokens: Tokens
+    wary: bool = False
 
 
 class Speaker(Protocol):

@@ -7,29 +7,35 @@ from typing import Protocol
 
 import msgspec
 
-from antiphon.core.choice import chosen, combined, declared, tool_type
+from antiphon.core.approvals import Past, approved, settled
+from antiphon.core.choice import chosen, declared
 from antiphon.core.compaction import current
 from antiphon.core.context import check_pairs, identified, merged
-from antiphon.core.effects import Entry, Generate, Measure, Offer
+from antiphon.core.effects import Approved, Entry, Generate, Measure, Offer, Preface
 from antiphon.core.fitting import Bounds, bounds_of, excess, weight
 from antiphon.core.includes import ENCRYPTED
 from antiphon.core.limits import Limits
+from antiphon.core.plan import Plan
 from antiphon.core.pruning import grouped, truncated, without
-from antiphon.core.run import Plan
+from antiphon.core.recall import hollow
+from antiphon.core.taint import Guard, guard
 from antiphon.engine.attachments import Attachments
 from antiphon.engine.catalog import Catalog, Served, UnknownModelError
+from antiphon.engine.declaring import declare
 from antiphon.engine.fitter import Fitter, Means
+from antiphon.engine.keys import keyed
 from antiphon.engine.prompts import Prompts
 from antiphon.engine.sealing import given_open, known_open, triggered, untriggered
 from antiphon.ports.clock import Clock
+from antiphon.ports.seal import Seal
 from antiphon.ports.storage import Storage
-from antiphon.ports.tool import Tool, UnservedError
+from antiphon.ports.tool import Tool
 from antiphon.wire.errors import InvalidRequestError, NotFoundError
 from antiphon.wire.items import ItemReference, item_id
 from antiphon.wire.requests import echo
 from antiphon.wire.responses import CreateResponse, Response
-from antiphon.wire.tools import NamedChoice, ToolChoice
 from antiphon.wire.tools import Tool as ToolConfig
+from antiphon.wire.tools import ToolChoice
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,12 +48,15 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     history: Sequence[Entry]
     input: tuple[Entry, ...]
     offers: tuple[Offer, ...]
+    prefaces: tuple[Preface, ...]
+    approved: tuple[Approved, ...]
     tool_choice: ToolChoice
     tools: Mapping[int, tuple[Tool, ToolConfig]]
     warnings: tuple[str, ...]
     context: tuple[Entry, ...]
     """History and input as the model is to see them."""
     bounds: Bounds
+    guard: Guard | None
     fitter: Fitter
 
     def plan(self, response: Response, limits: Limits) -> Plan:
@@ -59,9 +68,12 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
             model=self.served.name,
             context=self.context,
             offers=self.offers,
+            prefaces=self.prefaces,
+            approved=self.approved,
             tool_choice=self.tool_choice,
             limits=limits,
             bounds=self.bounds,
+            guard=self.guard,
             seal=self.fitter.seal if request.store or ENCRYPTED in request.include else None,
         )
 
@@ -115,6 +127,11 @@ class Intake:
         self._catalog = catalog
         self._tools = tools
 
+    @property
+    def seal(self) -> Seal:
+        """What seals and opens the requests of runs that wait."""
+        return self._means.seal
+
     async def turn(
         self,
         project: str,
@@ -122,10 +139,11 @@ class Intake:
         response_id: str,
         memory: Memory | None = None,
         *,
+        keys: Mapping[str, str] | None = None,
         whole: bool = False,
     ) -> Turn:
-        """The turn; raises InvalidRequestError or NotFoundError naming the parameter. `whole`: nothing is generated, so
-        that its context need not fit the model."""
+        """The turn; raises InvalidRequestError or NotFoundError naming the parameter. `keys`: those that the request
+        brings for tools. `whole`: nothing is generated, so that its context need not fit the model."""
         _refuse_unserved(request)
         front = len(request.input)
         request = await self._prompts.resolved(project, request)
@@ -134,7 +152,7 @@ class Intake:
         history = await self._history(project, request, memory)
         given = identified(untriggered(request.input), self._clock.id)
         given = given_open(given, self._means.seal, project, front)
-        if any(isinstance(entry.item, ItemReference) for entry in given):
+        if any(isinstance(entry.item, ItemReference) or hollow(entry.item) for entry in given):
             given = await self._resolved(project, given, history)
         new = merged(history, given)
         check_pairs([*history, *new])
@@ -142,6 +160,8 @@ class Intake:
         status = "queued" if request.background else "in_progress"
         response = echo(request, id=response_id, created_at=now, status=status, model=served.card.id)
         turn = await self._turn(Accepted(project, request, response, new), served, history, _places(given, front))
+        if keys:
+            turn = msgspec.structs.replace(turn, tools=keyed(turn.tools, keys, background=request.background))
         return turn if whole else await _fitted(turn)
 
     async def look(self, project: str, request: CreateResponse) -> Turn:
@@ -166,12 +186,14 @@ class Intake:
         """`places` says by item id where the request gives an item."""
         request = accepted.request
         history = known_open(history, self._means.seal, accepted.project, request)
-        configs = declared(request.tools, [*history, *accepted.input])
-        offers, tools, warnings = await self._offers(accepted.project, request, configs)
-        offers, choice = chosen(request.tool_choice, offers, configs)
+        past = Past([*history, *accepted.input], approved(history, accepted.input))
+        configs = declared(request.tools, past.context)
+        found = await declare(self._tools, accepted.project, request, configs, past)
+        offers, choice = chosen(request.tool_choice, found.offers, configs)
         new = known_open(accepted.input, self._means.seal, accepted.project, request)
         native = served.traits.files
-        context = await self._attachments.resolved(accepted.project, current((*history, *new)), places, native=native)
+        context = settled(current((*history, *new)), past.approved)
+        context = await self._attachments.resolved(accepted.project, context, places, native=native)
         return Turn(
             project=accepted.project,
             request=request,
@@ -180,11 +202,14 @@ class Intake:
             history=history,
             input=new,
             offers=offers,
+            prefaces=found.prefaces,
+            approved=found.approved,
             tool_choice=choice,
-            tools=tools,
-            warnings=warnings,
+            tools=found.tools,
+            warnings=found.warnings,
             context=context,
             bounds=bounds_of(request, served.traits.window, forced=triggered(request.input)),
+            guard=guard(request.instructions, [*history, *new], offers) if self._means.wary else None,
             fitter=Fitter(self._means, accepted.project, served.name, served.traits.dialect),
         )
 
@@ -210,62 +235,34 @@ class Intake:
         return ()
 
     async def _resolved(self, project: str, given: Sequence[Entry], history: Sequence[Entry]) -> tuple[Entry, ...]:
-        """The input with every reference replaced by the stored item it names."""
-        wanted = [entry.item.id for entry in given if isinstance(entry.item, ItemReference)]
+        """The input with every reference replaced by the stored item it names, and every item that was given back
+        hollow by what was stored of it."""
         known = {str(item_id(entry.item)): entry for entry in history if entry.item is not None}
-        missing = [item_id for item_id in wanted if item_id not in known]
+        items = [entry.item for entry in given if entry.item is not None]
+        wanted = [str(item_id(item)) for item in items if isinstance(item, ItemReference) or hollow(item)]
+        missing = [each for each in wanted if each not in known]
         if missing:
             known |= await self._store.items(project, missing)
         resolved: list[Entry] = []
         for entry in given:
-            if not isinstance(entry.item, ItemReference):
+            found = known.get(str(item_id(entry.item))) if entry.item is not None else None
+            if isinstance(entry.item, ItemReference):
+                if found is None:
+                    raise _missing(entry.item.id)
+                resolved.append(found)
+            elif hollow(entry.item) and found is not None and type(found.item) is type(entry.item):
+                resolved.append(found)
+            else:
                 resolved.append(entry)
-                continue
-            found = known.get(entry.item.id)
-            if found is None:
-                raise NotFoundError(
-                    f"Item with id '{entry.item.id}' not found. Items are not persisted when `store` is set to false. "
-                    "Try again with `store` set to true, or remove this item from your input.",
-                    param="input",
-                )
-            resolved.append(found)
         return tuple(resolved)
 
-    async def _offers(
-        self, project: str, request: CreateResponse, configs: Sequence[ToolConfig]
-    ) -> tuple[list[Offer], dict[int, tuple[Tool, ToolConfig]], tuple[str, ...]]:
-        """The functions the model is shown; a declaration that cannot be served is left out and said, unless the
-        request forces it. `configs` are the request's own tools and those that its context adds."""
-        own: list[Offer] = []
-        added: list[Offer] = []
-        tools: dict[int, tuple[Tool, ToolConfig]] = {}
-        warnings: list[str] = []
-        for place, config in enumerate(configs):
-            kind = tool_type(config)
-            at = f"tools[{place}]" if place < len(request.tools) else "input"
-            try:
-                tool = self._tool(kind)
-                offers = await tool.offers(project, config, place)
-            except UnservedError as error:
-                if isinstance(request.tool_choice, NamedChoice) and request.tool_choice.type == kind:
-                    raise InvalidRequestError(str(error), param=f"{at}.type", code="unsupported_value") from None
-                warnings.append(f"{at} was ignored: {error}")
-                continue
-            tools[place] = (tool, config)
-            if place >= len(request.tools):
-                added += offers
-                continue
-            for offer in offers:
-                if any(known.name == offer.name for known in own):
-                    raise InvalidRequestError(f"Two tools are named '{offer.name}'.", param=at, code="invalid_value")
-                own.append(offer)
-        return combined(own, added), tools, tuple(warnings)
 
-    def _tool(self, kind: str) -> Tool:
-        tool = self._tools.get(kind)
-        if tool is None:
-            raise UnservedError(f"Tools of type '{kind}' are not served here.")
-        return tool
+def _missing(reference: str) -> NotFoundError:
+    return NotFoundError(
+        f"Item with id '{reference}' not found. Items are not persisted when `store` is set to false. "
+        "Try again with `store` set to true, or remove this item from your input.",
+        param="input",
+    )
 
 
 def _places(given: Sequence[Entry], offset: int) -> dict[str, str]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import ExitStack
 from typing import Literal
 
 import msgspec
@@ -18,6 +19,7 @@ from antiphon.core.limits import Limits
 from antiphon.core.pruning import truncated
 from antiphon.core.run import Run
 from antiphon.core.status import RESPONSE, final
+from antiphon.engine.admission import Admission
 from antiphon.engine.background import Background, Queued
 from antiphon.engine.course import course, expiry, finished
 from antiphon.engine.driver import Driver
@@ -52,6 +54,8 @@ class _Live(msgspec.Struct):
     run: Run
     driver: Driver
     journal: Journal
+    place: ExitStack
+    """What it holds until its end."""
     task: asyncio.Task[None] | None = None
     phase: Literal["starting", "running", "ending"] = "starting"
     stopped: bool = False
@@ -87,7 +91,7 @@ class Runner:
             store=store, clock=clock, intake=self._intake, limits=self._limits, retention=retention
         )
         self._live: dict[str, _Live] = {}
-        self._starting: dict[str, int] = {}
+        self._admission = Admission(self._limits)
         self._renewal: asyncio.Task[None] | None = None
         self._draining = False
 
@@ -98,41 +102,41 @@ class Runner:
     # starting
 
     async def start(
-        self, project: str, request: CreateResponse, /, memory: Memory | None = None, *, generate: bool = True
+        self,
+        project: str,
+        request: CreateResponse,
+        /,
+        memory: Memory | None = None,
+        *,
+        keys: Mapping[str, str] | None = None,
+        generate: bool = True,
     ) -> Journal | Queued:
         """Check the request against what is stored and served, and start its run. Raises before anything is started;
-        afterwards everything that happens is told by the journal. `memory` knows chains that are not stored; without
-        `generate` the response holds its input and has no output."""
-        self._admit(project)
+        afterwards everything that happens is told by the journal. `memory` knows chains that are not stored; `keys`
+        are those that the request brings for tools, by header; without `generate` the response holds its input and has
+        no output."""
+        if self._draining:
+            raise OverloadedError("The server is shutting down.", retry_after=5)
+        with ExitStack() as place:
+            place.enter_context(self._admission.place(project))
+            turn = await self._turn(project, request, memory, keys)
+            if isinstance(turn, Queued):
+                return turn
+            return self._launch(turn, turn.served.model if generate else Silence(), place)
+
+    async def _turn(
+        self, project: str, request: CreateResponse, memory: Memory | None, keys: Mapping[str, str] | None
+    ) -> Turn | Queued:
+        """The turn to be run now, or the one that is queued; its conversation is locked."""
         response_id = self._clock.id("resp_")
         locked = await self._lock(project, request, response_id)
-        self._starting[project] = self._starting.get(project, 0) + 1
         try:
-            turn = await self._intake.turn(project, request, response_id, memory)
-            if request.background:
-                return await self._background.queue(turn)
+            turn = await self._intake.turn(project, request, response_id, memory, keys=keys)
+            return await self._background.queue(turn) if request.background else turn
         except BaseException:
             if locked:
                 await self._unlock(project, locked, response_id)
             raise
-        finally:
-            self._started(project)
-        return self._launch(turn, turn.served.model if generate else Silence())
-
-    def _started(self, project: str) -> None:
-        left = self._starting.pop(project) - 1
-        if left:
-            self._starting[project] = left
-
-    def _admit(self, project: str) -> None:
-        if self._draining:
-            raise OverloadedError("The server is shutting down.", retry_after=5)
-        here = sum(1 for live in self._live.values() if live.turn.project == project) if self._live else 0
-        waiting = self._starting.get(project, 0)
-        if len(self._live) + sum(self._starting.values()) >= self._limits.live_runs:
-            raise OverloadedError("The server has no room for another run; try again.", retry_after=1)
-        if here + waiting >= self._limits.live_runs_project:
-            raise OverloadedError("This project has too many runs at once; try again.", retry_after=1)
 
     async def _lock(self, project: str, request: CreateResponse, owner: str) -> str | None:
         """Take the conversation for this run: turns of one conversation come one after another."""
@@ -154,7 +158,7 @@ class Runner:
             self._renewal = asyncio.ensure_future(self._renew())
         return conversation_id
 
-    def _launch(self, turn: Turn, speaker: Speaker) -> Journal:
+    def _launch(self, turn: Turn, speaker: Speaker, place: ExitStack) -> Journal:
         plan = turn.plan(turn.response, self._limits)
         if isinstance(speaker, Silence):
             plan = msgspec.structs.replace(plan, bounds=Bounds())  # nobody is there to compact
@@ -166,7 +170,7 @@ class Runner:
             on_abandon=lambda: live.stop(),  # noqa: PLW0108 - the run is made below
             warnings=turn.warnings,
         )
-        live = _Live(turn, run, Driver(turn.project, speaker, turn.tools, turn.fitter), journal)
+        live = _Live(turn, run, Driver(turn.project, speaker, turn.tools, turn.fitter), journal, place.pop_all())
         self._live[turn.response.id] = live
         live.task = asyncio.ensure_future(self._go(live))
         return journal
@@ -186,10 +190,11 @@ class Runner:
             if run.dropped:
                 journal.warnings = (*journal.warnings, truncated(run.dropped))
             failure = live.driver.failure
-            lost = failure if failure is not None and not response.output else live.unstored
+            lost = failure if failure is not None and run.blank else live.unstored
             journal.end(response if lost is None else lost)
         finally:
             del self._live[journal.response_id]
+            live.place.close()
             journal.end(ServerError("The server had an error."))  # does nothing unless a fault of ours left it open
 
     async def _stored(self, live: _Live, last: list[Event]) -> tuple[Response, list[Event]]:
@@ -265,7 +270,7 @@ class Runner:
             raise InvalidRequestError(
                 "Responses can only be cancelled if they were created with background=true.", param="response_id"
             )
-        return response if final(RESPONSE, response.status) else await self._background.cancel(project, response)
+        return response if final(RESPONSE, response.status) else await self._background.cancel(project, response_id)
 
     async def follow(self, project: str, response_id: str, after: int, /) -> AsyncGenerator[bytes]:
         """The events of a background response behind the number `after`, to its end; InvalidRequestError unless it was

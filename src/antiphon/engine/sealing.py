@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from antiphon.core.effects import Entry
 from antiphon.core.sealed import closed, opened
 from antiphon.ports.seal import Seal, SealError
+from antiphon.wire.codec import decode, encode
 from antiphon.wire.errors import InvalidRequestError
 from antiphon.wire.items import Compaction, CompactionTrigger, Item
 from antiphon.wire.responses import CreateResponse
+from antiphon.wire.tools import confidential
+
+REQUEST: Final = "request"
+"""The purpose for which requests are sealed that wait for their turn."""
 
 
 def given_open(entries: Sequence[Entry], seal: Seal, project: str, offset: int) -> tuple[Entry, ...]:
@@ -41,6 +47,21 @@ def _known(entry: Entry, seal: Seal, project: str, request: CreateResponse) -> E
             named = "input" if request.conversation is None else "conversation"
             raise _unreadable("previous_response_id" if request.previous_response_id else named) from None
         return entry
+
+
+def kept(request: CreateResponse, seal: Seal, project: str) -> bytes:
+    """The request for a row. One whose tools may hold credentials is sealed."""
+    body = encode(request)
+    if not any(map(confidential, request.tools)):
+        return body
+    return encode(seal.seal(project, REQUEST, body.decode()))
+
+
+def taken(body: bytes, seal: Seal, project: str) -> CreateResponse:
+    """The request that `kept` made a row of. SealError: its key is gone."""
+    if body.startswith(b'"'):
+        body = seal.open(project, REQUEST, decode(body, str)).encode()
+    return decode(body, CreateResponse)
 
 
 def triggered(items: Sequence[Item]) -> bool:

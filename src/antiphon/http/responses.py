@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from antiphon.core.includes import shown_all, shown_response
+from antiphon.http.keys import keys
 from antiphon.http.operation import Operation, Parameter
 from antiphon.http.pages import INCLUDE, PAGE, page_of, page_wanted
 from antiphon.http.presence import Presence
@@ -33,7 +34,7 @@ _NO: Final = frozenset({"false", "False", "0", ""})
 async def create(request: Request) -> Reply:
     """Start a run; the answer is its events, or the last of them."""
     wanted = parse_create(await request.body(), strict=request.strict)
-    journal = await request.services.runner.start(request.project, wanted)
+    journal = await request.services.runner.start(request.project, wanted, keys=keys(request.scope))
     if wanted.stream:
         idle = request.services.limits.keepalive
         return EventStream(journal.follow(), idle, journal.abandon, (*HEADERS, *warned(journal.warnings)))

@@ -5,7 +5,7 @@ The engine's parts are named here by what this room needs of them, so that a tes
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -68,10 +68,17 @@ class Runner(Protocol):
     """Starts runs, and answers for them whether they are live or stored."""
 
     async def start(
-        self, project: str, request: CreateResponse, /, memory: Memory | None = None, *, generate: bool = True
+        self,
+        project: str,
+        request: CreateResponse,
+        /,
+        memory: Memory | None = None,
+        *,
+        keys: Mapping[str, str] | None = None,
+        generate: bool = True,
     ) -> Journal:
         """Validate and start; raises AntiphonError before anything is sent. `memory` knows chains that are not stored;
-        without `generate` the response holds its input and has no output."""
+        `keys`: see http/keys.py; without `generate` the response holds its input and has no output."""
         ...
 
     async def retrieve(self, project: str, response_id: str, /) -> Response:

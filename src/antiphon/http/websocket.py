@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from typing import Final, TypeAlias
 
@@ -19,6 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 from antiphon.engine.memory import Chains
 from antiphon.http.auth import project
 from antiphon.http.errors import VERSION, refuse_websocket
+from antiphon.http.keys import keys
 from antiphon.http.lanes import Lanes
 from antiphon.http.presence import GoneError
 from antiphon.http.services import Journal, Services
@@ -75,7 +76,7 @@ class Upgrade:
         named = ((b"x-request-id", services.clock.id("req_").encode()), VERSION)
         try:
             owner = project(scope, services.limits.key_digests)
-            connection = Connection(services, owner, send)
+            connection = Connection(services, owner, send, keys(scope))
             sockets.add(connection)
         except AntiphonError as error:
             await refuse_websocket(error, scope, receive, send, named)
@@ -91,11 +92,13 @@ class Upgrade:
 class Connection:
     """One WebSocket of one project."""
 
-    def __init__(self, services: Services, owner: str, send: Send) -> None:
+    def __init__(self, services: Services, owner: str, send: Send, brought: Mapping[str, str]) -> None:
+        """`brought`: the keys of its client (http/keys.py)."""
         limits = services.limits.socket
         self._services = services
         self._project = owner
         self._send = send
+        self._keys = brought
         self._memory = Chains(responses=limits.responses, size=limits.memory)
         self._lanes = Lanes(self._answer, self._rest, limits.lanes)
         self._active: dict[str, str | None] = {}  # the lane of each response that is being made
@@ -181,7 +184,9 @@ class Connection:
 
     async def _create(self, asked: CreateFrame) -> None:
         runner = self._services.runner
-        journal = await runner.start(self._project, asked.request, self._memory, generate=asked.generate)
+        journal = await runner.start(
+            self._project, asked.request, self._memory, keys=self._keys, generate=asked.generate
+        )
         self._active[journal.response_id] = asked.stream_id
         ended = False
         try:

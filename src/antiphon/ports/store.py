@@ -13,7 +13,7 @@ import msgspec
 from antiphon.core.effects import Entry
 from antiphon.wire.conversations import Conversation
 from antiphon.wire.items import Item
-from antiphon.wire.responses import Response
+from antiphon.wire.responses import Response, ResponseStatus
 
 
 class PageQuery(msgspec.Struct, frozen=True):
@@ -80,6 +80,10 @@ class Store(Protocol):
     async def response(self, project: str, response_id: str, /) -> Response | None:
         """The stored response with its whole output, equal to the one saved; that of a run that has not ended with its
         status and what is finished of its output."""
+        ...
+
+    async def status(self, project: str, response_id: str, /) -> ResponseStatus | None:
+        """The status that `response` would tell; cheap, however long the output is."""
         ...
 
     async def delete_response(self, project: str, response_id: str, /) -> bool:

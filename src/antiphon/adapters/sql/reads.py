@@ -50,6 +50,13 @@ def response(db: sqlite3.Connection, project_id: int, response_id: str) -> Respo
     return None if row is None else _response(db, project_id, *row)
 
 
+def status(db: sqlite3.Connection, project_id: int, response_id: str) -> ResponseStatus | None:
+    """How the response stands."""
+    found = db.execute("SELECT status FROM response WHERE project_id = ? AND id = ?", (project_id, response_id))
+    row = found.fetchone()
+    return None if row is None else row[0]
+
+
 def _response(db: sqlite3.Connection, project_id: int, key: int, status: str, body: str) -> Response:
     found = db.execute(
         """SELECT item.body FROM response_item JOIN item ON item.key = response_item.item_id

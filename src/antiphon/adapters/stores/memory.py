@@ -29,7 +29,7 @@ from antiphon.wire.conversations import Conversation
 from antiphon.wire.errors import StoreError
 from antiphon.wire.items import Item
 from antiphon.wire.prompts import PromptVersion
-from antiphon.wire.responses import ConversationRef, Response
+from antiphon.wire.responses import ConversationRef, Response, ResponseStatus
 
 
 class MemoryStore:
@@ -87,6 +87,11 @@ class MemoryStore:
         state = self._project(project)
         found = state.turns.get(response_id)
         return None if found is None else state.shown(found)
+
+    async def status(self, project: str, response_id: str, /) -> ResponseStatus | None:
+        """The status that `response` would tell."""
+        found = self._project(project).turns.get(response_id)
+        return None if found is None or found.response is None else found.response.status
 
     async def delete_response(self, project: str, response_id: str, /) -> bool:
         """Delete the response and its memberships; False when there is none. Conversations keep their items."""

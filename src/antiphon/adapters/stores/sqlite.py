@@ -35,7 +35,7 @@ from antiphon.ports.store import Finished, PageQuery, Slice
 from antiphon.wire.conversations import Conversation
 from antiphon.wire.items import Item
 from antiphon.wire.prompts import PromptVersion
-from antiphon.wire.responses import Response, pack
+from antiphon.wire.responses import Response, ResponseStatus, pack
 
 FILE: Final = "antiphon.sqlite3"
 """The name of the database in the data folder; `-wal` and `-shm` stand beside it while it is in use."""
@@ -113,6 +113,10 @@ class SqliteStore:
     async def response(self, project: str, response_id: str, /) -> Response | None:
         """The stored response with its whole output, equal to the one saved."""
         return await self._db.read(project, lambda db, own: reads.response(db, own, response_id))
+
+    async def status(self, project: str, response_id: str, /) -> ResponseStatus | None:
+        """The status that `response` would tell."""
+        return await self._db.read(project, lambda db, own: reads.status(db, own, response_id))
 
     async def delete_response(self, project: str, response_id: str, /) -> bool:
         """Delete the response and its memberships; False when there is none. Conversations keep their items."""
