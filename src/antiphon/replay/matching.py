@@ -1,8 +1,8 @@
 """When two requests are the same: each is reduced to a canonical form, and equal forms are equal requests.
 
-Not significant: ids of tool calls, texts of tool messages, nulls, the order of keys, how JSON arguments are spaced,
-empty contents beside tool calls, reasoning that is sent back, a single text part for a string. Everything else of
-model, messages, tools and response_format is. Pure; a form is JSON.
+Not significant: ids of tool calls, texts of tool messages and beside tool calls, nulls, the order of keys, how JSON
+arguments are spaced, reasoning that is sent back, a single text part for a string. Everything else of model, messages,
+tools and response_format is. Pure; a form is JSON.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def chat(body: Mapping[str, Any]) -> Asked:
     if wanted and wanted != {"type": "text"}:
         form["response_format"] = wanted
     options = {name: plain.get(name) for name in _OPTIONS}
-    return Asked("chat", form, (digest(texts), digest(options), digest(bool(plain.get("stream")))))
+    alone = plain.get("parallel_tool_calls") is False
+    return Asked("chat", form, (digest(texts), digest(options), digest(bool(plain.get("stream"))), digest(alone)))
 
 
 def embeddings(body: Mapping[str, Any]) -> Asked:
@@ -103,8 +104,8 @@ def _message(message: Form, texts: list[Any]) -> Form:
         form["content"] = _text(form["content"])
     if calls := form.pop("tool_calls", None):
         form["tool_calls"] = [_call(call) for call in calls]
-        if not form.get("content"):
-            form.pop("content", None)
+        if said := form.pop("content", None):
+            texts.append(said)
     return form
 
 

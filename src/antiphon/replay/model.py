@@ -16,6 +16,7 @@ from antiphon.core.dialect import Dialect
 from antiphon.core.effects import Generate
 from antiphon.ports.model import unserved
 from antiphon.replay import matching
+from antiphon.replay.names import offered, plain, renamed
 from antiphon.replay.recordings import Answer, Failure, RecordingError, Recordings
 from antiphon.wire.chat import ChatRequest
 from antiphon.wire.completions import CompletionRequest
@@ -42,7 +43,8 @@ class _Card(msgspec.Struct):
 class ReplayModel:
     """A model whose every answer was recorded. `dialect` is how a generation is put as a chat completion request.
 
-    A request that was never recorded raises ReplayMissError. A batch is what one recorded chunk gave.
+    A request that was never recorded, neither with our names of MCP tools nor with their own, raises ReplayMissError.
+    A batch is what one recorded chunk gave.
     """
 
     def __init__(self, recordings: Recordings, dialect: Dialect | None = None) -> None:
@@ -55,15 +57,18 @@ class ReplayModel:
 
     async def stream(self, wanted: Generate, /) -> AsyncGenerator[Sequence[Delta]]:
         """The recorded generation; see the port."""
-        answer = await self._answer(chat_body(wanted, self._dialect), wanted.model)
+        body, names = chat_body(wanted, self._dialect), plain(wanted.offers)
+        if names and not await asyncio.to_thread(self._recordings.holds, matching.chat(body)):
+            body = renamed(body, names)
+        answer = await self._answer(body, wanted.model)
         reader = ChunkReader()
         try:
             if not answer.streamed:
-                yield [*reader.whole(answer.documents[0]), reader.ended()]
+                yield offered([*reader.whole(answer.documents[0]), reader.ended()], names)
                 return
             for document in answer.documents:
                 if deltas := reader.feed((document,)):
-                    yield deltas
+                    yield offered(deltas, names)
         except ReportedError as error:
             raise ModelError(f"The model '{wanted.model}' reported an error while it answered.") from error
         except msgspec.DecodeError as error:

@@ -115,6 +115,10 @@ class Recordings:
         self._indexed()
         return (answer_of(path) for path in self._listed)
 
+    def holds(self, asked: Asked) -> bool:
+        """Whether this request was recorded."""
+        return asked.key in self._indexed()
+
     def find(self, asked: Asked) -> Recording:
         """The next recording of this request: several are given in order, the last one again and again. Where the
         wanted case has some, only those count; then only those that agree in the most hints. Raises ReplayMissError."""
