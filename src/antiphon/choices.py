@@ -12,7 +12,7 @@ from antiphon.adapters.parts import Parts
 from antiphon.adapters.registry import Adapter, AdapterError, adapter
 from antiphon.settings import Problem, SettingsError, unknown
 from antiphon.settings.errors import Path
-from antiphon.settings.tree import Chosen
+from antiphon.settings.values import Chosen
 
 
 class Choice(msgspec.Struct, frozen=True):

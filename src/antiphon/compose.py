@@ -11,10 +11,9 @@ from typing import cast
 import msgspec
 from starlette.types import ASGIApp
 
+from antiphon import reach
 from antiphon.adapters import discovery
 from antiphon.adapters.clock import SystemClock
-from antiphon.adapters.egress.addresses import Listed, Rules, listed
-from antiphon.adapters.egress.doorway import Doorway
 from antiphon.adapters.parts import Parts
 from antiphon.adapters.registry import adapter, kinds
 from antiphon.adapters.seal import Keys, secrets_in
@@ -49,6 +48,7 @@ from antiphon.replay.tool import ReplaySearch
 from antiphon.retrieval import Ground, Library, Rooms, opened, rooms
 from antiphon.settings import Problem, Settings, SettingsError
 from antiphon.wire.codec import learn
+from antiphon.wire.tools import TOOL_TYPES
 
 BUILTIN = "builtin"
 RECORDED = "recorded"
@@ -60,6 +60,7 @@ class Choices(msgspec.Struct, frozen=True):
     store: Choice
     models: tuple[Choice, ...]
     search: Choice | None
+    tools: tuple[Choice, ...]
     rooms: Rooms
 
 
@@ -96,10 +97,20 @@ def choose(settings: Settings, environ: Mapping[str, str]) -> Choices:
         search = one("search", ("web_search",), kind, _search_options(settings), kind)
     if settings.recordings.dir is not None and not settings.recordings.dir.is_dir():
         problems.append(Problem(("recordings", "dir"), f"there is no folder {settings.recordings.dir}"))
+    tools = [
+        one("tools", ("tools", "options", module), module, settings.tools.options.get(module, {}), module)
+        for module in settings.tools.modules
+    ]
+    stray = [module for module in settings.tools.options if module not in settings.tools.modules]
+    problems += [Problem(("tools", "options", module), "is not one of `tools.modules`") for module in stray]
     library = rooms(settings, choosing)
     if problems or store is None or library is None:
         raise SettingsError(problems)
-    return Choices(store, tuple(model for model in models if model is not None), search, library)
+    return Choices(store, _made(models), search, _made(tools), library)
+
+
+def _made(choices: Sequence[Choice | None]) -> tuple[Choice, ...]:
+    return tuple(choice for choice in choices if choice is not None)
 
 
 def _search_options(settings: Settings) -> dict[str, object]:
@@ -135,12 +146,15 @@ async def compose(settings: Settings, choices: Choices, *, port: int = 0) -> Asy
         tokens = BpeTokens()
         ground = Ground(settings=settings, parts=parts, store=store, catalog=catalog, tokens=tokens)
         library = await stack.enter_async_context(opened(choices.rooms, ground))
-        tools = _tools(msgspec.structs.replace(parts, search=search, retrieval=library.search))
+        door = reach.door(settings)
+        stack.push_async_callback(door.close)
+        sessions, named = reach.mcp(settings), reach.connectors(settings)
+        parts = msgspec.structs.replace(parts, mcp=sessions, connectors=named, keys=store)
+        pages = reach.pages(settings, door, library.extraction, clock)
+        tools = _tools(choices, msgspec.structs.replace(parts, search=search, pages=pages, retrieval=library.search))
         for tool in set(tools.values()):
             stack.push_async_callback(tool.close)
-        means = Means(_seal(settings), tokens)
-        door = _door(settings)
-        stack.push_async_callback(door.close)
+        means = Means(_seal(settings), tokens, wary=settings.tools.untrusted == "approve")
         intake = Intake(
             store=store,
             clock=clock,
@@ -166,17 +180,6 @@ async def compose(settings: Settings, choices: Choices, *, port: int = 0) -> Asy
         services = _services(ground, runner, library)
         services = msgspec.structs.replace(services, contexts=Contexts(intake, catalog, clock))
         yield Composition(build(services), runner, catalog, store, tools, services.sockets, discovered)
-
-
-def _door(settings: Settings) -> Door:
-    """The way out for what requests name."""
-    lists: list[Listed] = []
-    for key in ("allow", "deny"):
-        try:
-            lists.append(listed(getattr(settings.egress, key)))
-        except ValueError as error:
-            raise SettingsError([Problem(("egress", key), str(error))]) from None
-    return Doorway(Rules(*lists))
 
 
 def _attachments(ground: Ground, library: Library, door: Door) -> Attachments:
@@ -224,15 +227,25 @@ def _models(settings: Settings, choices: Choices, parts: Parts) -> tuple[dict[st
     return endpoints, search
 
 
-def _tools(parts: Parts) -> dict[str, Tool]:
-    """Every tool of the room that can be served with these parts, by the types it serves."""
+def _tools(choices: Choices, parts: Parts) -> dict[str, Tool]:
+    """Every tool of the room that can be served with these parts, and those of others, by the types it serves."""
     tools: dict[str, Tool] = {}
-    for kind in kinds("tools"):
-        found = adapter("tools", kind)
-        tool = cast("Tool | None", found.make(found.config(), msgspec.structs.replace(parts, name=kind)))
+    room = [Choice(kind, found := adapter("tools", kind), found.config()) for kind in kinds("tools")]
+    for choice in (*room, *choices.tools):
+        tool = cast("Tool | None", choice.make(parts))
         if tool is not None:
+            _check_types(choice, tool)
             tools.update(dict.fromkeys(tool.types, tool))
     return tools
+
+
+def _check_types(choice: Choice, tool: Tool) -> None:
+    """Types that OpenAI's clients do not know carry a prefix, as Open Responses asks; so no later one can be mistaken
+    for ours."""
+    bare = [kind for kind in tool.types if ":" not in kind and kind not in TOOL_TYPES]
+    if bare:
+        words = f"{choice.name} serves the type {bare[0]!r}: a type of one's own is called `name:{bare[0]}`"
+        raise SettingsError([Problem(("tools", "modules"), words)])
 
 
 def _limits(settings: Settings) -> Limits:

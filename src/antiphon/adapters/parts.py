@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from antiphon.ports.clock import Clock
+from antiphon.ports.idempotency import Idempotency
+from antiphon.ports.mcp import McpConnector, McpServers
+from antiphon.ports.pages import Pages
 from antiphon.ports.retrieval import Retrieval
 from antiphon.ports.search import Search
 
@@ -23,8 +27,16 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
     search: Search | None = None
     """The backend of web search; None: there is none, and a tool that needs it is not made."""
+    pages: Pages | None = None
+    """What opens pages of the web; None: none are opened."""
     retrieval: Retrieval | None = None
     """Search of vector stores; None: there is none, as for `search`."""
+    mcp: McpServers | None = None
+    """Sessions with MCP servers; None: there are none, as for `search`."""
+    connectors: Mapping[str, McpConnector] = {}
+    """The MCP servers of the settings, by name."""
+    keys: Idempotency | None = None
+    """Where it is kept that something was done once; None: nowhere."""
 
 
 class Plain(msgspec.Struct, frozen=True):
