@@ -1,7 +1,8 @@
-"""A model that searches files and cites as it is told: a kind of endpoint for tests (`kind: tests.citing`).
+"""A model that calls tools and cites as it is told: a kind of endpoint for tests (`kind: tests.citing`).
 
-What it is told is JSON in the user's last message: `search` (arguments of calls, none: no search), then `say`, in which
-`{name}` stands for the mark of the file of this name, as the model was given it, in pieces of `size` characters.
+What it is told is JSON in the user's last message: `search` (arguments of searches of files, none: no search) or
+`rounds` of calls, then `say`, in which `{name}` stands for the mark of the file of this name, or of the page of this
+URL, as the model was given it, in pieces of `size` characters.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from antiphon.core.dialect import Dialect
 from antiphon.core.effects import Generate
 from antiphon.wire.items import Message
 
-_MARKS: Final = re.compile(r"cite as (<\|[^|]+\|>)\n\(file ([^;]+);")
+_MARKS: Final = re.compile(r"cite as (<\|[^|]+\|>)\n(?:\(file ([^;]+);|url: (\S+))")
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -29,6 +30,7 @@ class Wish(msgspec.Struct, frozen=True):
 
     say: str = "Done."
     search: tuple[dict[str, Any], ...] = ()
+    rounds: tuple[tuple[Calling, ...], ...] = ()
     size: int = 1_000_000
 
 
@@ -45,15 +47,29 @@ class Citing(Scripted):
 
 def _act(wanted: Generate) -> Act:
     wish = msgspec.json.decode(last_user_text(wanted), type=Wish)
-    last = wanted.context[-1]
-    if wish.search and isinstance(last.item, Message) and last.item.role == "user":
-        return Calls(tuple(Calling("file_search", arguments) for arguments in wish.search))
+    rounds = wish.rounds
+    if wish.search:
+        rounds = (tuple(Calling("file_search", arguments) for arguments in wish.search),)
+    made = _rounds(wanted)
+    if made < len(rounds):
+        return Calls(rounds[made])
     marks: dict[str, str] = {}
     for message in chat_messages(wanted, Dialect()):
         if message["role"] == "tool":
-            marks.update((name, mark) for mark, name in _MARKS.findall(message["content"]))
+            marks.update((name or url, mark) for mark, name, url in _MARKS.findall(message["content"]))
     text = re.sub(r"\{([^{}]+)\}", lambda found: marks.get(found[1], f"<|file-of-{found[1]}|>"), wish.say)
     return Says(tuple(text[start : start + wish.size] for start in range(0, len(text), wish.size)))
+
+
+def _rounds(wanted: Generate) -> int:
+    """How many rounds of calls were made since the user's last message."""
+    rounds: set[int] = set()
+    for entry in wanted.context:
+        if isinstance(entry.item, Message) and entry.item.role == "user":
+            rounds.clear()
+        elif entry.exchange is not None:
+            rounds.add(entry.exchange.round)
+    return len(rounds)
 
 
 def make(config: Plain, parts: Parts) -> Citing:

@@ -30,6 +30,7 @@ PART_DONES = {
 ARGUMENTS = {
     "response.function_call_arguments": ("function_call", "arguments"),
     "response.custom_tool_call_input": ("custom_tool_call", "input"),
+    "response.mcp_call_arguments": ("mcp_call", "arguments"),
 }
 
 
@@ -106,7 +107,7 @@ def _step(event: Json, opened: dict[int, _Item], done: dict[int, Json]) -> None:
         assert event["item_id"] == item.id
         if (name := kind.rpartition(".")[0]) in ARGUMENTS:
             _arguments(event, item, name)
-        elif not kind.startswith(f"response.{item.type}."):
+        elif not kind.startswith((f"response.{item.type}.", f"{item.type}.")):
             _part(event, item)
 
 

@@ -153,6 +153,7 @@ async def test_unknown_parameters_are_refused_or_ignored(tmp_path: Path, upstrea
     async with whole(tmp_path, models=[fast(upstream)], server={"unknown_parameters": "ignore"}) as served:
         upstream.reply(speech("Hello"))
         assert text_of(await served.create(**body)) == "Hello"
+        assert "made_up" not in upstream.exchanges[-1].json
         assert (await served.ask("POST", "/conversations", {"made_up": 1}))[0] == 200
 
 

@@ -155,3 +155,65 @@ async def test_a_request_that_was_never_recorded_is_a_loud_miss(tmp_path: Path) 
         status, answer = await served.ask("POST", "/responses", {"model": MODEL, "input": "Nobody ever asked this."})
         assert status >= 500
         assert answer["error"]["code"] == "replay_miss"
+
+
+CLIENTS = pytest.mark.parametrize(
+    "client", [f"{one}-txt={two}" for one in ("openai_client", "client_with_models") for two in ("openai", "azure")]
+)
+
+
+def declared(case: str) -> list[dict[str, Any]]:
+    """The functions that a recorded case shows the model, as a client declares them."""
+    for path in sorted((SHARED / "recordings" / "responses").glob("*.json")):
+        exchange: dict[str, Any] = json.loads(path.read_bytes())
+        if f"::{case}[" in (exchange["test_id"] or ""):
+            return [
+                {"strict": False, **each["function"], "type": "function"}
+                for each in exchange["request"]["body"]["tools"]
+            ]
+    raise AssertionError(case)
+
+
+@CLIENTS
+async def test_function_call_output_list_file(tmp_path: Path, client: str) -> None:
+    case = "test_function_call_output_list_file"
+    async with recorded(tmp_path, f"{case}[{client}/gpt-4o]") as served:
+        question = {"role": "user", "content": "Get the latest quarterly report for Acme Corp and summarize it."}
+        tools = declared(case)
+        first = await served.create(model=MODEL, input=[question], tools=tools)
+        (call,) = first["output"]
+        assert (call["type"], call["name"]) == ("function_call", "get_report")
+        assert json.loads(call["arguments"]) == {"company": "Acme Corp"}
+        report = "Q3 2024 Report: Revenue was $50M, up 12% YoY. Net income was $8M."
+        output = {
+            "type": "function_call_output",
+            "call_id": call["call_id"],
+            "output": [{"type": "input_text", "text": report}],
+        }
+        second = await served.create(model=MODEL, input=[question, call, output], tools=tools)
+        assert "50" in text_of(second)
+        third = await served.create(model=MODEL, input=[output], tools=tools, previous_response_id=first["id"])
+        assert text_of(third) == text_of(second)
+
+
+@CLIENTS
+async def test_response_function_call_ordering(tmp_path: Path, client: str) -> None:
+    case = "test_response_function_call_ordering_1"
+    async with recorded(tmp_path, f"{case}[{client}/gpt-4o") as served:
+        question = {"role": "user", "content": "What's the weather like in San Francisco?"}
+        tools = declared(case)
+        first = await served.create(model=MODEL, input=[question], tools=tools, stream=False)
+        (call,) = first["output"]
+        output = {"type": "function_call_output", "call_id": call["call_id"], "output": "It is raining."}
+        second = await served.create(model=MODEL, input=[question, call, output], tools=tools)
+        assert "rain" in text_of(second)
+
+
+@pytest.mark.parametrize("provider", ["openai", "azure"])
+async def test_openai_response_with_parallel_tool_calls_disabled(tmp_path: Path, provider: str) -> None:
+    case = "test_openai_response_with_parallel_tool_calls_disabled"
+    async with recorded(tmp_path, f"{case}[txt={provider}/gpt-4o]") as served:
+        question = "What is the weather in Paris and the current time in London?"
+        response = await served.create(model=MODEL, input=question, tools=declared(case), parallel_tool_calls=False)
+        assert [item["name"] for item in response["output"]] == ["get_weather"]
+        assert response["parallel_tool_calls"] is False
