@@ -25,8 +25,9 @@ from bench.load import Target
 from bench.meter import Meter, installed
 from bench.server import Started, antiphon, upstream
 from bench.sockets import sockets
+from bench.tools import tools
 
-STEPS = ("start", "first", "paced", "burst", "short", "chain", "memory", "sockets")
+STEPS = ("start", "first", "paced", "burst", "short", "chain", "memory", "sockets", "tools")
 SHARED = Path(os.environ.get("ANTIPHON_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 
@@ -128,6 +129,9 @@ class Bench:
         scale = self._wanted.scale
         if name == "start":
             await self._start()
+        elif name == "tools":
+            if self._port is not None:  # a server of somebody else's has no tool that does nothing
+                self.figures.tools = await tools(self._port, scale)
         elif name == "chain":
             self.figures.chain = Chains(
                 prev=await self._chain(conversation=False), conv=await self._chain(conversation=True)

@@ -115,6 +115,32 @@ class Start(msgspec.Struct, kw_only=True):
     installed_mb: float | None = None
 
 
+class Tools(msgspec.Struct, kw_only=True):
+    """Tools that the server runs. `pair_ms`, `many_ms`: a response with one round of two and of sixteen calls that take
+    200 ms each. `round_cpu_ms`: CPU of the ten rounds up to this one, each. `call_*`: what an MCP call adds to a round,
+    on a session that is open; the wall time has the MCP server's own work in it. `sdk_mb`: the first use of MCP.
+    `sessions_begun`, `lists_asked`: while all that was measured on an open session, so none."""
+
+    pair_ms: Spread | None = None
+    many_ms: Spread | None = None
+    call_cpu_ms: float | None = None
+    call_ms: float | None = None
+    round_cpu_ms: dict[int, float] = {}
+    sdk_mb: float | None = None
+    session_kb: float | None = None
+    sessions_begun: int | None = None
+    lists_asked: int | None = None
+    bad: int = 0
+    bad_sample: list[str] = []
+
+    def faults(self) -> list[str]:
+        """What did not come as it should, in words."""
+        found = [f"tools: {self.bad} faults, such as {self.bad_sample}"] if self.bad else []
+        if self.sessions_begun or self.lists_asked:
+            found.append(f"tools: {self.sessions_begun} sessions begun and {self.lists_asked} lists asked for again")
+        return found
+
+
 class Figures(msgspec.Struct, kw_only=True):
     """One server's figures."""
 
@@ -126,6 +152,7 @@ class Figures(msgspec.Struct, kw_only=True):
     mem: Memory | None = None
     sockets: Sockets | None = None
     start: Start | None = None
+    tools: Tools | None = None
 
     def faults(self) -> list[str]:
         """Everything that did not come as it should, in words."""
@@ -141,6 +168,8 @@ class Figures(msgspec.Struct, kw_only=True):
             found.append(f"open streams: {self.mem.bad} faults, such as {self.mem.bad_sample}")
         if self.sockets and self.sockets.bad:
             found.append(f"WebSockets: {self.sockets.bad} responses were not whole")
+        if self.tools:
+            found += self.tools.faults()
         for name, chain in (("prev", self.chain and self.chain.prev), ("conv", self.chain and self.chain.conv)):
             if chain and chain.error:
                 found.append(f"chain {name}: {chain.error}")

@@ -56,6 +56,13 @@ def _turn(kind: str, turn: int) -> Callable[[Figures], float | None]:
     return read
 
 
+def _round(last: int) -> Callable[[Figures], float | None]:
+    def read(figures: Figures) -> float | None:
+        return figures.tools.round_cpu_ms.get(last) if figures.tools else None
+
+    return read
+
+
 def _disk(kind: str, bytes_of: Callable[[Chain], int | None]) -> Callable[[Figures], float | None]:
     """Disk as a multiple of the text; peers' files do not say the text, which is the same by the load's definition."""
 
@@ -96,6 +103,15 @@ ROWS = (
     Row("200 open streams: CPU µs/token", pick("mem", "cpu_us_per_token")),
     Row("1,000 idle WebSockets: MB above idle", _sockets, 60),
     Row("WebSocket burst: CPU µs/token", pick("sockets", "cpu_us_per_token")),
+    Row("two tools of 200 ms in a round: p50 ms", pick("tools", "pair_ms", "p50"), 260),
+    Row("two tools of 200 ms in a round: least ms", pick("tools", "pair_ms", "min"), 260),
+    Row("16 tools of 200 ms in a round: p50 ms", pick("tools", "many_ms", "p50")),
+    Row("16 tools of 200 ms in a round: least ms", pick("tools", "many_ms", "min")),
+    *(Row(f"round {last} of a tool that does nothing: CPU ms", _round(last), 1) for last in (10, 50, 200)),
+    Row("MCP call on an open session: CPU ms", pick("tools", "call_cpu_ms"), 3),
+    Row("MCP call on an open session: ms, the MCP server's work in it", pick("tools", "call_ms")),
+    Row("first use of MCP: MB", pick("tools", "sdk_mb")),
+    Row("further MCP session: KB", pick("tools", "session_kb")),
     Row("start to first answer: s", pick("start", "first_response_s"), 1),
     Row("base installation: MB", pick("start", "installed_mb"), 220),
 )

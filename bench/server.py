@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -59,10 +59,10 @@ async def stop(process: Process) -> None:
         await process.wait()
 
 
-def environment(upstream: int) -> dict[str, str]:
+def environment(upstream: int, more: Mapping[str, str]) -> dict[str, str]:
     """Nothing of this shell's settings; models from the upstream by the variables that every OpenAI client reads."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANTIPHON_", "OPENAI_"))}
-    return {**kept, "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1", "OPENAI_API_KEY": "sk-bench"}
+    return {**kept, "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1", "OPENAI_API_KEY": "sk-bench", **more}
 
 
 async def first_answer(client: Client, process: Process) -> str:
@@ -85,9 +85,9 @@ async def first_answer(client: Client, process: Process) -> str:
 
 
 @asynccontextmanager
-async def upstream() -> AsyncGenerator[int]:
-    """The port of our upstream, in a process of its own."""
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.upstream", stdout=PIPE)
+async def upstream(module: str = "bench.upstream") -> AsyncGenerator[int]:
+    """The port of our upstream, or of another of our modules that prints its port, in a process of its own."""
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, stdout=PIPE)
     try:
         assert process.stdout
         yield int(await process.stdout.readline())
@@ -96,8 +96,8 @@ async def upstream() -> AsyncGenerator[int]:
 
 
 @asynccontextmanager
-async def antiphon(upstream_port: int) -> AsyncGenerator[Started]:
-    """A fresh server on a free port, with an empty data folder that goes with it."""
+async def antiphon(upstream_port: int, **more: str) -> AsyncGenerator[Started]:
+    """A fresh server on a free port, with an empty data folder that goes with it, and with these variables."""
     with tempfile.TemporaryDirectory(prefix="antiphon-bench-") as name:
         folder, port = Path(name), free_port()
         data, log = folder / "data", folder / "log"
@@ -108,7 +108,7 @@ async def antiphon(upstream_port: int) -> AsyncGenerator[Started]:
         start = time.perf_counter()
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *command, stdout=output, stderr=STDOUT, env=environment(upstream_port), cwd=folder
+                *command, stdout=output, stderr=STDOUT, env=environment(upstream_port, more), cwd=folder
             )
         try:
             if fault := await first_answer(client, process):

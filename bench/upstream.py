@@ -1,8 +1,9 @@
 """A model's endpoint that costs next to nothing: chat completions whose bytes are made once and replayed.
 
 The last user text steers it: `[[n=200 d=20 tool=1]]` asks for 200 tokens, 20 ms apart, ending in one tool call; without
-a mark it says 20 tokens at once. Every answer carries ids of its own, as a real endpoint's does. `/stats` tells what
-reached it. Standard library only: `python -m bench.upstream --port 19810`.
+a mark it says 20 tokens at once. `[[rounds=3 calls=2 ms=200]]` asks for three rounds of two calls of the first offered
+tool with the arguments `{"ms": 200}`, and twenty tokens behind them. Every answer carries ids of its own, as a real
+endpoint's does. `/stats` tells what reached it. Standard library only: `python -m bench.upstream --port 19810`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from functools import cache
 from typing import NamedTuple
 
 MARK = re.compile(rb"\[\[n=(\d+)(?: d=([\d.]+))?(?: tool=([01]))?\]\]")
+LOOP = re.compile(rb"\[\[rounds=(\d+) calls=(\d+) ms=(\d+)\]\]")
+TOLD = re.compile(rb'"role": ?"tool"')
 MODEL = "mock"
 PLACEHOLDER = b"0" * 24
 """Stands for the id in prepared bytes; as long as what replaces it, so that chunk lengths stay true."""
@@ -24,12 +27,14 @@ WORDS = tuple(f" tok{digit}" for digit in range(10))
 
 
 class Script(NamedTuple):
-    """What an answer shall be: how many tokens, seconds between them, and whether it calls the first offered tool."""
+    """What an answer shall be: how many tokens, seconds between them, and how often it calls which tool with what."""
 
     tokens: int = 20
     delay: float = 0.0
     tool: str = ""
     usage: bool = False
+    calls: int = 1
+    arguments: str = '{"location":"Paris"}'
 
 
 def said(tokens: int) -> str:
@@ -88,20 +93,22 @@ def _usage(tokens: int) -> dict[str, object]:
     }
 
 
-def _call(name: str, arguments: str) -> dict[str, object]:
+def _call(place: int, name: str, arguments: str) -> dict[str, object]:
     function = {"name": name, "arguments": arguments}
-    return {"index": 0, "id": f"call_{PLACEHOLDER.decode()}", "type": "function", "function": function}
+    return {"index": place, "id": f"call_{place}_{PLACEHOLDER.decode()}", "type": "function", "function": function}
 
 
 @cache
 def _streamed(script: Script) -> tuple[bytes, ...]:
     """The answer as chunks of a stream."""
     if script.tool:
-        opening: dict[str, object] = {"role": "assistant", "content": None, "tool_calls": [_call(script.tool, "")]}
-        pieces = ('{"', "location", '":"', "Paris", '"}')
-        deltas: list[dict[str, object]] = [
-            {"tool_calls": [{"index": 0, "function": {"arguments": it}}]} for it in pieces
-        ]
+        opening: dict[str, object] = {"role": "assistant", "content": None}
+        pieces: list[str] = re.findall(r"\w+|\W+", script.arguments)
+        calls: list[dict[str, object]] = []
+        for place in range(script.calls):
+            calls.append(_call(place, script.tool, ""))
+            calls.extend({"index": place, "function": {"arguments": piece}} for piece in pieces)
+        deltas: list[dict[str, object]] = [{"tool_calls": [call]} for call in calls]
     else:
         opening = {"role": "assistant", "content": "", "refusal": None}
         deltas = [{"content": WORDS[place % 10]} for place in range(script.tokens)]
@@ -117,7 +124,8 @@ def _complete(script: Script) -> bytes:
     """The answer in one piece."""
     message: dict[str, object] = {"role": "assistant", "content": said(script.tokens), "refusal": None}
     if script.tool:
-        message = {"role": "assistant", "content": None, "tool_calls": [_call(script.tool, '{"location":"Paris"}')]}
+        calls = [_call(place, script.tool, script.arguments) for place in range(script.calls)]
+        message = {"role": "assistant", "content": None, "tool_calls": calls}
     finish = "tool_calls" if script.tool else "stop"
     choice: object = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     return _whole("200 OK", _answer("chat.completion", [choice], usage=_usage(script.tokens)))
@@ -134,14 +142,24 @@ class Stats:
         self.aborted = 0
 
 
+def _offered(body: bytes) -> str:
+    return json.loads(body)["tools"][0]["function"]["name"]
+
+
 def script_of(body: bytes) -> Script:
     """What this request asks for."""
+    usage = b"include_usage" in body
+    if loop := LOOP.search(body, max(0, body.rfind(b"[[rounds="))):
+        rounds, calls, wait = map(int, loop.groups())
+        if len(TOLD.findall(body)) >= rounds * calls:
+            return Script(usage=usage)
+        return Script(0, 0.0, _offered(body), usage, calls, f'{{"ms":{wait}}}')
     found = list(MARK.finditer(body, max(0, body.rfind(b"[[n="))))
     tokens, delay, tool = found[-1].groups() if found else (b"20", None, None)
     name = ""
     if tool == b"1" and b'"role":"tool"' not in body and b'"role": "tool"' not in body:
-        name = json.loads(body)["tools"][0]["function"]["name"]
-    return Script(int(tokens), float(delay or 0) / 1000, name, b"include_usage" in body)
+        name = _offered(body)
+    return Script(int(tokens), float(delay or 0) / 1000, name, usage)
 
 
 class Endpoint(asyncio.Protocol):

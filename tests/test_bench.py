@@ -5,14 +5,16 @@ fault.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 
 from openai import AsyncOpenAI
 
 from bench.client import Answer, Connection
-from bench.figures import Figures
+from bench.figures import Figures, Tools
 from bench.meter import Meter
 from bench.report import ROWS, table
+from bench.tools import NOOP, Loop, called, opened
 from bench.upstream import said, script_of, serve
 
 
@@ -82,6 +84,46 @@ async def test_the_upstream_says_what_it_is_told_under_an_id_of_its_own() -> Non
 def test_the_last_mark_steers() -> None:
     script = script_of(b'{"messages":[{"content":"a [[n=3 d=0]]"},{"content":"b [[n=200 d=2.5]]"}],"stream":true}')
     assert (script.tokens, script.delay) == (200, 0.0025)
+
+
+def test_the_upstream_calls_as_often_as_it_is_told_and_then_speaks() -> None:
+    def asked(outputs: int) -> bytes:
+        told = [{"role": "tool", "tool_call_id": str(place), "content": "x"} for place in range(outputs)]
+        tools = [{"type": "function", "function": {"name": "wait"}}]
+        words = {"role": "user", "content": "go [[rounds=2 calls=3 ms=200]]"}
+        return json.dumps({"messages": [words, *told], "tools": tools, "stream": True}).encode()
+
+    for outputs in (0, 3):
+        script = script_of(asked(outputs))
+        assert (script.tool, script.calls, json.loads(script.arguments)) == ("wait", 3, {"ms": 200})
+    assert script_of(asked(6)).tool == ""
+
+
+def test_calls_count_only_in_a_response_that_is_whole() -> None:
+    done = {"type": "mcp_call", "status": "completed"}
+    output = [{"type": "mcp_list_tools"}, done, {**done, "status": "failed"}, {"type": "message"}]
+    assert called({"status": "completed", "output": output}) == 1
+    assert called({"status": "incomplete", "output": output}) == -1
+
+
+async def test_what_tools_cost_is_measured_on_a_server_beside_an_mcp_server() -> None:
+    async with asyncio.timeout(60), await serve(0) as server, opened(server.sockets[0].getsockname()[1]) as bench:
+        noop, mcp = await bench.cost(Loop(NOOP, 3, 2)), await bench.cost(Loop(bench.mcp(), 1, 2, 50))
+        counts = await bench.counts()
+        assert await bench.cost(Loop(bench.mcp(), 1))
+        assert not bench.faults
+        assert noop.cpu > 0
+        assert mcp.wall > 0.05
+        assert counts["tools/call"] == 2
+        assert (await bench.counts()) == {**counts, "tools/call": 3}
+        await bench.cost(Loop({**NOOP, "type": "bench:unknown"}, 1))
+        assert len(bench.faults) == 1
+
+
+def test_a_session_that_was_not_used_again_is_a_fault() -> None:
+    assert not Tools(sessions_begun=0, lists_asked=0).faults()
+    assert Tools(sessions_begun=1, lists_asked=0).faults()
+    assert Tools(bad=1, bad_sample=["500"]).faults()
 
 
 def test_the_meter_sees_work() -> None:
