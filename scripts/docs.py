@@ -41,7 +41,7 @@ Nothing has to be set. What is set comes from four places; the first that has a 
 1. flags of `antiphon serve` ([cli.md](cli.md)),
 2. variables: `ANTIPHON_`, the section and the key in capitals, with underscores between: `server.port` is
    `ANTIPHON_SERVER_PORT`. A list is written as words with commas between, a table as `name=value,name=value`
-   (`none`: an empty one), `models` as JSON. An empty variable counts as not set,
+   (`none`: an empty one), `models` and `mcp` as JSON. An empty variable counts as not set,
 3. one TOML file: `--config FILE`, else `$ANTIPHON_CONFIG`, else `antiphon.toml` in the working folder,
 4. the defaults below.
 

@@ -194,7 +194,7 @@ async def test_config_prints_every_setting_with_its_source(tmp_path: Path) -> No
     assert found['server.host = "127.0.0.1"'] == "default"
     assert "s3cr3t" not in printed.out
     for key in table():
-        assert key.path[0] == "models" or f"{'.'.join(map(str, key.path))} = " in printed.out
+        assert key.path[0] in {"models", "mcp"} or f"{'.'.join(map(str, key.path))} = " in printed.out
 
 
 async def test_config_prints_json(tmp_path: Path) -> None:

@@ -33,7 +33,9 @@ SOURCES = {
     "pitfalls.state": ("pitfalls.md", r";|\.\s*\Z", "**State.**", "**Crash"),
     "pitfalls.crash": ("pitfalls.md", r";|\.\s*\Z", "**Crash", "**Errors.**"),
     "pitfalls.errors": ("pitfalls.md", r";|\.\s*\Z", "**Errors.**", "**Tools.**"),
+    "pitfalls.tools": ("pitfalls.md", r";|\.\s*\Z", "**Tools.**", "**Retrieval.**"),
     "pitfalls.retrieval": ("pitfalls.md", r";|\.\s*\Z", "**Retrieval.**", "**Security.**"),
+    "pitfalls.security": ("pitfalls.md", r";|\.\s*\Z", "**Security.**", "**Operation.**"),
 }
 """Our own sections over the other lists: the file, what ends or begins a line there, where the list begins and ends."""
 

@@ -32,8 +32,9 @@ def group(number: int) -> Sequence[Recording]:
 
 
 def played(recording: Recording, *offers: Offer) -> Play:
-    """The recorded generation as a run: each chunk is a batch; a server-side call is answered and ends there."""
-    play = Play(*offers)
+    """The recorded generation as a run: each chunk is a batch; a server-side call is answered and ends there. What was
+    called had been offered, all of it by the client where no other offers are given."""
+    play = Play(*(offers or [Offer(name) for name in dict(arguments(recording))]))
     reader = ChunkReader()
     for chunk in recording.chunks:
         play.tell(*reader.feed([encode(chunk)]))

@@ -72,12 +72,15 @@ def test_every_setting_outside_a_list_can_be_set_by_its_variable() -> None:
         "a path": "/x",
         "one of debug, info, warning, error": "debug",
         "one of strict, ignore": "ignore",
+        "one of listed, any, none": "any",
+        "one of mark, approve": "approve",
         "a list of texts": "https://example.org",
+        "a table of names, each with a table": '{"a": {"b": 1}}',
     }
     for key in table():
         if key.variable is None:
             continue
-        value = "a=1" if "table" in key.allowed else values.get(key.allowed, "100")
+        value = values.get(key.allowed, "a=1" if "table" in key.allowed else "100")
         found = load({key.variable: value})
         assert source(found, *key.path) == f"env {key.variable}", key.variable
 
