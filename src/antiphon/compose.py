@@ -148,8 +148,7 @@ async def compose(settings: Settings, choices: Choices, *, port: int = 0) -> Asy
         library = await stack.enter_async_context(opened(choices.rooms, ground))
         door = reach.door(settings)
         stack.push_async_callback(door.close)
-        sessions, named = reach.mcp(settings), reach.connectors(settings)
-        parts = msgspec.structs.replace(parts, mcp=sessions, connectors=named, keys=store)
+        parts = reach.equipped(parts, settings, store)
         pages = reach.pages(settings, door, library.extraction, clock)
         tools = _tools(choices, msgspec.structs.replace(parts, search=search, pages=pages, retrieval=library.search))
         for tool in set(tools.values()):

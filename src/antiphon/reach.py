@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+import msgspec
+
 from antiphon.adapters.browser import Browser, Browsing
 from antiphon.adapters.egress.addresses import Listed, Rules, listed
 from antiphon.adapters.egress.doorway import CONNECTIONS, Doorway
 from antiphon.adapters.mcp.pool import McpPool, Waits
+from antiphon.adapters.parts import Parts
 from antiphon.ports.clock import Clock
 from antiphon.ports.door import Door
 from antiphon.ports.extractor import Extraction
+from antiphon.ports.idempotency import Idempotency
 from antiphon.ports.mcp import McpConnector, McpServer
 from antiphon.settings import Problem, Settings, SettingsError
 
@@ -39,6 +43,11 @@ def pages(settings: Settings, way: Door, extraction: Extraction, clock: Clock) -
         kept=chosen.cache_seconds,
     )
     return Browser(way, extraction, clock, browsing)
+
+
+def equipped(parts: Parts, settings: Settings, keys: Idempotency) -> Parts:
+    """The parts with MCP servers; the approvals that were used are kept among the `keys`."""
+    return msgspec.structs.replace(parts, mcp=mcp(settings), connectors=connectors(settings), keys=keys)
 
 
 def mcp(settings: Settings) -> McpPool:
