@@ -15,7 +15,7 @@ from typing import Annotated, Final, get_args, get_origin, get_type_hints
 import msgspec
 
 from antiphon.adapters.registry import adapter, kinds
-from antiphon.cli.app import SETTING_OF, Flags, config, serve
+from antiphon.cli.app import SETTING_OF, ChatFlags, Flags, chat, config, serve
 from antiphon.settings import table
 from antiphon.settings.schema import open_ended, sections
 
@@ -84,6 +84,9 @@ found and an example follow. On SIGTERM or Ctrl-C the server takes no new reques
 `server.drain_seconds` to end, cancels and stores the rest, and ends with exit code 0; a second Ctrl-C cuts that short.
 """
 
+CHAT: Final = """[How it is used](chat.md). Takes paths of files and folders to talk about, the flags of `serve`
+(for a server in this process), and:
+"""
 
 COMPATIBILITY: Final = """# Compatibility
 
@@ -213,6 +216,7 @@ def cli() -> str:
     parts = [GENERATED, CLI, f"\n## `antiphon serve`\n\n{_words(serve)}\n{SERVE}\n", *_flags(Flags)]
     parts.append(f"\n## `antiphon config`\n\n{_words(config)}\n\n| flag | meaning | setting |\n|---|---|---|\n")
     parts.append("| `--json` | Print JSON. | |\n")
+    parts += [f"\n## `antiphon chat`\n\n{_words(chat)}\n\n{CHAT}\n", *_flags(ChatFlags)]
     return "".join(parts)
 
 
@@ -221,7 +225,7 @@ def _flags(flags: type) -> Iterator[str]:
     for name, hint in get_type_hints(flags, include_extras=True).items():
         assert get_origin(hint) is Annotated
         kind, parameter = get_args(hint)
-        value = "" if bool in get_args(kind) else f" {'PATH' if Path in get_args(kind) else 'VALUE'}"
+        value = "" if bool in (kind, *get_args(kind)) else f" {'PATH' if Path in get_args(kind) else 'VALUE'}"
         meaning = parameter.help.partition(" (`")[0].rstrip(".") + "."
         setting = f"`{SETTING_OF[name]}`" if name in SETTING_OF else ""
         yield f"| `--{name}{value}` | {meaning} | {setting} |\n"

@@ -169,6 +169,67 @@ def ask(
     return OK
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ChatFlags:
+    """Flags of `chat`."""
+
+    model: Annotated[str | None, Parameter(help="Model; default: the first that is found, else the built-in.")] = None
+    url: Annotated[str | None, Parameter(help="A server that speaks Responses; default: one in this process.")] = None
+    key: Annotated[str | None, Parameter(help="API key for that server.", env_var=("OPENAI_API_KEY", KEY_VARIABLE))] = (
+        None
+    )
+    tool: Annotated[
+        tuple[str, ...],
+        Parameter(negative="", help="A tool of the server (web_search), or LABEL=URL for an MCP server; repeatable."),
+    ] = ()
+    whole: Annotated[
+        bool, Parameter(negative="", help="With a pipe: all of the input is one question, not each line.")
+    ] = False
+    stateless: Annotated[
+        bool, Parameter(negative="", help="For servers that keep nothing: send the whole conversation every time.")
+    ] = False
+
+
+@app.command
+def chat(
+    paths: Annotated[tuple[Path, ...], Parameter(help="Files and folders to talk about.", negative="")] = (),
+    /,
+    flags: Flags = Flags(),
+    options: ChatFlags = ChatFlags(),
+) -> int:
+    """Talk with a model: in a terminal, or with a question per line from a pipe. `/help` there shows the commands.
+
+    Needs the package `openai` (`antiphon[agent]`).
+    """
+    loaded = _load(flags)
+    try:
+        # as for `serve`
+        from antiphon.cli.chat import UnservedError, Wanted  # noqa: PLC0415
+        from antiphon.cli.chat import chat as talk  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "openai":
+            raise
+        say("antiphon: chat needs the package `openai`: pip install 'antiphon[agent]'", error=True)
+        return FAILED
+    wanted = Wanted(
+        paths=paths,
+        model=options.model,
+        url=options.url,
+        key=options.key,
+        tools=options.tool,
+        whole=options.whole,
+        stateless=options.stateless,
+    )
+    try:
+        return OK if talk(wanted, loaded, os.environ) else FAILED
+    except UnservedError as error:
+        say(f"antiphon: {error}", error=True)
+        return FAILED
+    except SettingsError as error:
+        raise loaded.explain(error) from None
+
+
 def _as_json(rows: Sequence[Row]) -> str:
     return json.dumps({dotted(row.key): {"value": row.value, "source": row.source} for row in rows}, indent=2)
 

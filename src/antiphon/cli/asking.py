@@ -6,8 +6,7 @@ The files become a vector store that is kept for the next question: only what is
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -18,15 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from antiphon.cli.client import Api, ApiError
+from antiphon.cli.folders import MOST, below
 from antiphon.cli.serving import served
 from antiphon.settings import Loaded
 
-MOST: Final = 2000
-"""Files that one question may be about."""
 POLL: Final = 0.2
 """Seconds between two looks at the progress."""
-SKIPPED: Final = frozenset({"node_modules", "__pycache__", "venv"})
-"""Folders that are passed over, as hidden ones are."""
 
 
 class NothingError(Exception):
@@ -45,7 +41,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 async def ask(question: Question, loaded: Loaded, environ: Mapping[str, str], console: Console) -> None:
     """Print the answer as it comes, then its sources. Raises ApiError, NothingError, SettingsError, RefusalError."""
-    files = sorted({path.resolve(): path for given in question.paths for path in _files(given)}.items())
+    files = sorted({path.resolve(): path for given in question.paths for path in below(given)}.items())
     if not files:
         raise NothingError("there are no files at " + ", ".join(map(str, question.paths)))
     if len(files) > MOST:
@@ -73,16 +69,6 @@ async def _server(
     keys = loaded.settings.server.api_keys
     async with served(loaded.settings, environ) as url:
         yield url, question.key or (keys[0].get_secret_value() if keys else None)
-
-
-def _files(given: Path) -> Iterator[Path]:
-    """The file, or all files below the folder that are not hidden."""
-    if given.is_file():
-        yield given
-        return
-    for folder, inside, names in os.walk(given):
-        inside[:] = sorted(name for name in inside if not name.startswith(".") and name not in SKIPPED)
-        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
 
 async def _model(api: Api) -> str:
