@@ -153,6 +153,8 @@ async def async_turns(client: Any, ledger: Ledger, manners: dict[str, Any]) -> l
 def ways(manners: dict[str, Any]) -> dict[str, Any]:
     """As the options of an agent, without what is not said."""
     said = {name: value for name, value in manners.items() if value is not None}
+    if said["continuity"] == "stateless":
+        said.pop("background", None)  # which is refused
     if (answer := said.pop("approve", "")) in ANSWERS:
         said["approve"] = lambda _: ANSWERS[answer]  # pyright: ignore[reportUnknownLambdaType] - any approval
     return said

@@ -129,6 +129,7 @@ def test_options_of_a_turn_stand_above_those_of_the_agent() -> None:
         {"stream": True},
         {"conversation": "conv_1"},
         {"store": False},
+        {"continuity": "stateless", "background": True},
         {"tools": [add, add]},
         {"output_type": "text"},
         {"tool_timeout": -1},

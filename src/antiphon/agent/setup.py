@@ -165,6 +165,8 @@ class Setup:
             raise ConfigurationError(f"The agent decides these itself: {', '.join(sorted(wrong))}.")
         if whole.get("store") is False and self.mode != "stateless":
             raise ConfigurationError(f"store=False leaves nothing to continue from: continuity {self.mode!r} needs it.")
+        if whole.get("background") is True and self.mode == "stateless":
+            raise ConfigurationError("background=True needs a response that is kept: a stateless agent has none.")
         request: Json = {"model": self.model, **whole, "stream": True}
         if not request.get("instructions"):
             request.pop("instructions", None)
