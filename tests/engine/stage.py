@@ -125,11 +125,12 @@ async def staged(
     limits: Limits | None = None,
     clock: SeededClock | None = None,
     retention: float | None = None,
+    kind: type[SqliteStore] = SqliteStore,
 ) -> AsyncGenerator[Stage]:
     """An engine over the SQLite file in this folder; drained and closed at the end."""
     # another seed each time: two engines on one file must not repeat their ids
     clock = clock or SeededClock(next(_seeds))
-    store = SqliteStore(clock, folder)
+    store = kind(clock, folder)
     await store.open()
     model = Scripted(Script(steps))
     searches = Searches()

@@ -12,13 +12,16 @@ import pytest
 
 from antiphon.adapters.clock import SeededClock
 from antiphon.adapters.models.scripted import Calling, Calls, Fails, Says, Step, Waits
+from antiphon.adapters.stores.sqlite import SqliteStore
 from antiphon.core.limits import Limits
 from antiphon.core.status import RESPONSE, final
 from antiphon.engine.background import Queued
+from antiphon.ports.clock import Clock
+from antiphon.ports.runs import Checkpoint, Finished
 from antiphon.wire.conversations import Conversation
 from antiphon.wire.errors import InvalidRequestError, NotFoundError
 from antiphon.wire.requests import parse_create
-from antiphon.wire.responses import Response
+from antiphon.wire.responses import Response, ResponseStatus
 from tests.engine.stage import DEADLINE, Stage, staged
 from tests.grammar import check, parse_sse
 from tests.patience import eventually
@@ -116,6 +119,34 @@ async def test_a_reader_that_leaves_does_not_stop_the_run(tmp_path: Path) -> Non
         await follower.aclose()
         queued.abandon()
         assert (await ended(stage, queued.response_id)).status == "completed"
+
+
+class Late(SqliteStore):
+    """A store whose word that a run has ended comes late to the process that ran it, and early to its followers."""
+
+    def __init__(self, clock: Clock, folder: Path) -> None:
+        super().__init__(clock, folder)
+        self.committed = asyncio.Event()
+        self.told = asyncio.Event()
+
+    async def finish_run(self, project: str, checkpoint: Checkpoint, finished: Finished, /) -> None:
+        await super().finish_run(project, checkpoint, finished)
+        self.committed.set()
+        await self.told.wait()
+
+    async def status(self, project: str, response_id: str, /) -> ResponseStatus | None:
+        await self.committed.wait()
+        return await super().status(project, response_id)
+
+
+async def test_a_follower_hears_the_end_that_is_committed_and_not_in_the_window_yet(tmp_path: Path) -> None:
+    async with staged(tmp_path, says("Hello"), kind=Late) as stage:
+        queued = await queue(stage)
+        async with asyncio.timeout(DEADLINE):
+            heard = b"".join([batch async for batch in queued.follow()])
+        assert isinstance(stage.store, Late)
+        stage.store.told.set()
+        check(parse_sse(heard))
 
 
 async def test_a_run_that_is_not_streamed_cannot_be_streamed_again(tmp_path: Path) -> None:

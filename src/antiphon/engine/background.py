@@ -111,7 +111,8 @@ class Background:
         """The events behind `after`, to the end of the run, wherever it runs."""
         over = False
         while True:
-            window = self._window(project, response_id)
+            # what is committed may not be in the window yet
+            window = None if over else self._window(project, response_id)
             batches = window.behind(after) if window is not None else None
             if batches is None:
                 batches = await self._store.batches(project, response_id, after) or ()
