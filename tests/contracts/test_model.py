@@ -1,4 +1,4 @@
-"""The contract of the model port, kept by every kind of model in `adapters/models`."""
+"""The contract of the model port, kept by every kind of model in `adapters/models`, and behind a tape."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from antiphon.adapters.clock import SeededClock
+from antiphon.adapters.models.faulty import Faults
 from antiphon.adapters.models.openai_chat import ChatEndpoint
 from antiphon.adapters.models.openai_responses import ResponsesEndpoint
 from antiphon.adapters.models.scripted import Fails, Says, Script, Step
@@ -23,11 +24,13 @@ from antiphon.core.deltas import Delta, StepEnded, TextDelta
 from antiphon.core.effects import Entry, Generate
 from antiphon.ports.model import Model
 from antiphon.wire.chat import ChatRequest
+from antiphon.wire.codec import builtins
 from antiphon.wire.content import InputText
 from antiphon.wire.errors import AntiphonError, ModelError
 from antiphon.wire.items import Message
 from antiphon.wire.models import Model as ModelCard
 from antiphon.wire.responses import CreateResponse
+from tests.contracts.taping import MODES, taped_model
 from tests.native import spoken
 from tests.upstream import Upstream, refusal, speech
 
@@ -41,8 +44,8 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-async def make(kind: str, upstream: Upstream, tmp_path: Path) -> AsyncGenerator[Make]:
+@pytest.fixture(params=MODES)
+async def make(request: pytest.FixtureRequest, kind: str, upstream: Upstream, tmp_path: Path) -> AsyncGenerator[Make]:
     """Makes a model of the kind that can answer several times, or one that fails."""
     chosen = adapter("models", kind)
     made: list[Model] = []
@@ -55,11 +58,12 @@ async def make(kind: str, upstream: Upstream, tmp_path: Path) -> AsyncGenerator[
             "openai_chat": ChatEndpoint(base_url=upstream.url, models=("m",), retries=Retries(count=0)),
             "openai_responses": ResponsesEndpoint(base_url=upstream.url, models=("m",), retries=Retries(count=0)),
             "scripted": Script((Step(acts, repeat=True),), ("m",)),
+            "faulty": Faults({"kind": "scripted", "models": ["m"], "steps": builtins([Step(acts, repeat=True)])}),
         }
         parts = Parts(name=kind, clock=SeededClock(), folder=tmp_path)
         model: Model = chosen.make(configs.get(kind) or chosen.config(), parts)
-        made.append(model)
-        return model
+        made.append(taped_model(model, str(request.param), tmp_path))
+        return made[-1]
 
     yield make
     for model in made:

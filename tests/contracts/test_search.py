@@ -17,6 +17,7 @@ from antiphon.adapters.registry import adapter, kinds
 from antiphon.adapters.searching import LIMIT
 from antiphon.ports.search import Search, SearchError, SearchQuery
 from antiphon.wire.tools import Location
+from tests.contracts.taping import MODES, taped_search
 from tests.listening import listening
 
 DEADLINE = 5.0
@@ -80,13 +81,13 @@ async def site(request: pytest.FixtureRequest) -> AsyncGenerator[tuple[str, Site
         yield request.param, site
 
 
-@pytest.fixture
-async def search(site: tuple[str, Site], tmp_path: Path) -> AsyncGenerator[Search]:
+@pytest.fixture(params=MODES)
+async def search(request: pytest.FixtureRequest, site: tuple[str, Site], tmp_path: Path) -> AsyncGenerator[Search]:
     kind, server = site
     found = adapter("search", kind)
     config = msgspec.convert({"url": server.url, "key": KEY, "timeout": 1.0}, found.config)
     made: Search = found.make(config, Parts(name=kind, clock=SeededClock(), folder=tmp_path))
-    yield made
+    yield taped_search(made, str(request.param), tmp_path)
     await made.close()
 
 

@@ -60,7 +60,7 @@ async def test_a_miss_names_the_nearest_recording_and_the_first_difference(tmp_p
         'asked "How many layers does the model have?", recorded "How many experts does the model have?".'
     )
     assert isinstance(caught.value, AntiphonError)
-    assert (caught.value.http_status, caught.value.code) == (500, "replay_miss")
+    assert (caught.value.http_status, caught.value.code) == (400, "replay_miss")
     with pytest.raises(ReplayMissError):
         await relayed(model, body("How many layers does the model have?"))
 

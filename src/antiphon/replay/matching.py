@@ -89,9 +89,9 @@ def tool(name: str, arguments: Mapping[str, Any]) -> Asked:
 
 def distance(one: Form, other: Form) -> tuple[float, Difference | None]:
     """How far apart the forms are (0: equal), and where they first differ."""
-    differences = list(_differences(one, other, "$"))
-    apart = sum(one.weight * (3 if one.path.startswith("$.messages") else 1) for one in differences)
-    return apart, differences[0] if differences else None
+    found = list(differences(one, other))
+    apart = sum(one.weight * (3 if one.path.startswith("$.messages") else 1) for one in found)
+    return apart, found[0] if found else None
 
 
 def _message(message: Form, texts: list[Any]) -> Form:
@@ -155,17 +155,18 @@ def _dense(value: Any) -> Any:
     return value
 
 
-def _differences(one: Any, other: Any, path: str) -> Iterator[Difference]:
+def differences(one: Any, other: Any, path: str = "$") -> Iterator[Difference]:
+    """Every place where two JSON values differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         ours, theirs = cast("Form", one), cast("Form", other)
         for name in dict.fromkeys([*ours, *theirs]):
-            yield from _differences(ours.get(name, UNSET), theirs.get(name, UNSET), f"{path}.{name}")
+            yield from differences(ours.get(name, UNSET), theirs.get(name, UNSET), f"{path}.{name}")
     elif isinstance(one, list) and isinstance(other, list):
         mine, its = cast("Sequence[Any]", one), cast("Sequence[Any]", other)
         for place in range(max(len(mine), len(its))):
             here = mine[place] if place < len(mine) else UNSET
             there = its[place] if place < len(its) else UNSET
-            yield from _differences(here, there, f"{path}[{place}]")
+            yield from differences(here, there, f"{path}[{place}]")
     elif one != other:
         yield Difference(path, *_shown(one, other), _unlike(one, other))
 

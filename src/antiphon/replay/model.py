@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -53,7 +53,7 @@ class ReplayModel:
 
     async def models(self) -> Sequence[ModelCard]:
         """The models that recordings answer for, described as the recorded lists do."""
-        return await asyncio.to_thread(self._cards)
+        return await asyncio.to_thread(cards, self._recordings)
 
     async def stream(self, wanted: Generate, /) -> AsyncGenerator[Sequence[Delta]]:
         """The recorded generation; see the port."""
@@ -61,19 +61,8 @@ class ReplayModel:
         if names and not await asyncio.to_thread(self._recordings.holds, matching.chat(body)):
             body = renamed(body, names)
         answer = await self._answer(body, wanted.model)
-        reader = ChunkReader()
-        try:
-            if not answer.streamed:
-                yield offered([*reader.whole(answer.documents[0]), reader.ended()], names)
-                return
-            for document in answer.documents:
-                if deltas := reader.feed((document,)):
-                    yield offered(deltas, names)
-        except ReportedError as error:
-            raise ModelError(f"The model '{wanted.model}' reported an error while it answered.") from error
-        except msgspec.DecodeError as error:
-            raise RecordingError("The recording holds what is no chat completion.") from error
-        yield [reader.ended()]
+        for batch in generated(answer, wanted.model):
+            yield offered(batch, names)
 
     async def relay(self, request: ChatRequest, /) -> AsyncGenerator[Sequence[bytes]]:
         """The recorded documents as they are; where a stream is wanted and none was recorded, or the other way round,
@@ -103,13 +92,33 @@ class ReplayModel:
             raise error_of(answer.failure, model)
         return answer
 
-    def _cards(self) -> list[ModelCard]:
-        listed: dict[str, ModelCard] = {}
-        for answer in self._recordings.lists():
-            for document in answer.documents:
-                card = msgspec.json.decode(document, type=_Card)
-                listed[card.id] = ModelCard(id=card.id, created=int(card.created), owned_by=card.owned_by)
-        return [listed.get(name) or ModelCard(id=name, owned_by=NAME) for name in self._recordings.models()]
+
+def cards(recordings: Recordings) -> list[ModelCard]:
+    """The models that recordings answer for, described as the recorded lists do."""
+    listed: dict[str, ModelCard] = {}
+    for answer in recordings.lists():
+        for document in answer.documents:
+            card = msgspec.json.decode(document, type=_Card)
+            listed[card.id] = ModelCard(id=card.id, created=int(card.created), owned_by=card.owned_by)
+    return [listed.get(name) or ModelCard(id=name, owned_by=NAME) for name in recordings.models()]
+
+
+def generated(answer: Answer, model: str) -> Iterator[list[Delta]]:
+    """The generation that an answer is, a batch for each chunk. Raises ModelError where the model reported an error,
+    RecordingError."""
+    reader = ChunkReader()
+    try:
+        if not answer.streamed:
+            yield [*reader.whole(answer.documents[0]), reader.ended()]
+            return
+        for document in answer.documents:
+            if deltas := reader.feed((document,)):
+                yield deltas
+    except ReportedError as error:
+        raise ModelError(f"The model '{model}' reported an error while it answered.") from error
+    except msgspec.DecodeError as error:
+        raise RecordingError("The recording holds what is no chat completion.") from error
+    yield [reader.ended()]
 
 
 def _turned(answer: Answer) -> list[bytes]:

@@ -16,23 +16,12 @@ import msgspec
 from msgspec import Raw, Struct
 
 from antiphon.replay import matching
+from antiphon.replay.cassette import TOLD, ReplayMissError
+from antiphon.replay.exchange import RecordingError
 from antiphon.replay.matching import Asked, Difference
-from antiphon.wire.errors import AntiphonError
 
 COMPARED: Final = 2000
 """Recordings that are compared with a request that missed, to name the nearest."""
-
-
-class ReplayMissError(AntiphonError):
-    """Nothing that was recorded fits the request. The message names the nearest recording and the first difference."""
-
-    default_code = "replay_miss"
-
-
-class RecordingError(AntiphonError):
-    """A recording cannot be read; the message names its file."""
-
-    default_code = "bad_recording"
 
 
 class Recording(Struct, frozen=True):
@@ -63,7 +52,9 @@ class Answer(Struct, frozen=True):
     failure: Failure | None = None
 
 
-class _Request(Struct):
+class Request(Struct, frozen=True):
+    """What was asked: at an endpoint with a body, or of a tool with its arguments."""
+
     endpoint: str | None = None
     model: str | None = None
     body: dict[str, Any] | None = None
@@ -74,7 +65,7 @@ class _Request(Struct):
 class _Head(Struct):
     """A file without its answer: decoding skips the rest."""
 
-    request: _Request
+    request: Request
     test_id: str | None = None
 
 
@@ -94,16 +85,21 @@ class _Tail(Struct):
 
 class Recordings:
     """The recorded exchanges under a folder. `case`: where several exchanges have one request, those recorded in a case
-    whose name contains this are preferred. The folder is read at the first use; thread-safe."""
+    whose name contains this are preferred. The folder is read at the first use; thread-safe. `answered` and `missed`
+    count requests, `misses` says of the first that were missed why."""
 
     def __init__(self, folder: Path, *, case: str | None = None) -> None:
         self.folder = folder
+        self.answered = 0
+        self.missed = 0
+        self.misses: list[str] = []
         self._case = case
         self._lock = threading.Lock()
         self._index: dict[bytes, list[Recording]] | None = None
         self._models: dict[str, None] = {}
         self._listed: list[Path] = []
         self._served: dict[tuple[Path, ...], int] = {}  # how often each choice of recordings was asked for
+        self._used: set[Path] = set()
 
     def models(self) -> tuple[str, ...]:
         """The models whose answers were recorded, by name."""
@@ -124,7 +120,11 @@ class Recordings:
         wanted case has some, only those count; then only those that agree in the most hints. Raises ReplayMissError."""
         found = self._indexed().get(asked.key)
         if not found:
-            raise self._miss(asked)
+            miss = self._miss(asked)
+            with self._lock:
+                self.missed += 1
+                self.misses = [*self.misses, miss.message][:TOLD]
+            raise miss
         chosen = [one for one in found if self._case is not None and self._case in one.case] or found
         most = max(one.agrees(asked) for one in chosen)
         chosen = [one for one in chosen if one.agrees(asked) == most]
@@ -132,7 +132,20 @@ class Recordings:
             turn = tuple(one.path for one in chosen)
             served = self._served.get(turn, 0)
             self._served[turn] = served + 1
-        return chosen[min(served, len(chosen) - 1)]
+            given = chosen[min(served, len(chosen) - 1)]
+            self.answered += 1
+            self._used.add(given.path)
+        return given
+
+    def unused(self) -> list[str]:
+        """The names of the recordings that nothing was answered from."""
+        return sorted(one.path.name for held in self._indexed().values() for one in held if one.path not in self._used)
+
+    def each(self) -> Iterator[tuple[Path, str, Request]]:
+        """All files in order: the case and the request of each. Raises RecordingError."""
+        for path in self._paths():
+            head = _head(path)
+            yield path, head.test_id or "", head.request
 
     def answer(self, asked: Asked) -> Answer:
         """What was answered to this request; reads one file. Raises ReplayMissError, RecordingError."""
@@ -202,7 +215,7 @@ def _head(path: Path) -> _Head:
         raise RecordingError(f"The recording {path.name} cannot be read: {error}.") from error
 
 
-def _asked(request: _Request) -> Asked | None:
+def _asked(request: Request) -> Asked | None:
     """What was asked, None where it is no request of a port that is matched."""
     if request.tool_name is not None:
         return matching.tool(request.tool_name, request.kwargs or {})

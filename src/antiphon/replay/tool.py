@@ -78,16 +78,21 @@ class ReplaySearch:
     async def search(self, wanted: SearchQuery, /) -> Sequence[SearchHit]:
         """The recorded hits of this query; only the query decides."""
         asked = matching.tool("web_search", {"query": wanted.text})
-        result = _result(await asyncio.to_thread(self._recordings.answer, asked))
-        if result.error_message is not None or not isinstance(result.content, str):
-            raise SearchError(result.error_message or "no results were recorded")
-        try:
-            return msgspec.json.decode(result.content, type=_Found).top_k[: wanted.limit]
-        except msgspec.DecodeError as error:
-            raise RecordingError("The recording holds what is no list of search results.") from error
+        return hits_of(await asyncio.to_thread(self._recordings.answer, asked))[: wanted.limit]
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+def hits_of(answer: Answer) -> tuple[SearchHit, ...]:
+    """The hits of a recorded search. Raises SearchError that was recorded, RecordingError."""
+    result = _result(answer)
+    if result.error_message is not None or not isinstance(result.content, str):
+        raise SearchError(result.error_message or "no results were recorded")
+    try:
+        return msgspec.json.decode(result.content, type=_Found).top_k
+    except msgspec.DecodeError as error:
+        raise RecordingError("The recording holds what is no list of search results.") from error
 
 
 def _result(answer: Answer) -> _Result:
