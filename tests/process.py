@@ -28,7 +28,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 def environ(home: Path, **more: str) -> dict[str, str]:
     """Variables that name no model, no key and no folder of ours; local servers are not looked for."""
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "SYSTEMROOT") if name in os.environ}
     return {**kept, "HOME": str(home), "ANTIPHON_DISCOVERY_PORTS": "none", **more}
 
 

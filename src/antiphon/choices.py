@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -13,6 +13,9 @@ from antiphon.adapters.registry import Adapter, AdapterError, adapter
 from antiphon.settings import Problem, SettingsError, unknown
 from antiphon.settings.errors import Path
 from antiphon.settings.values import Chosen
+
+UNUSED: Final = "unused"
+"""Stands for a key that is not needed."""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -28,10 +31,12 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Choosing:
-    """Finds the adapters that settings name. What is wrong is kept, so that all of it can be said at once."""
+    """Finds the adapters that settings name. What is wrong is kept, so that all of it can be said at once. `keyless`:
+    nothing outside will be asked, so that variables with keys need not be set."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], *, keyless: bool = False) -> None:
         self.environ = environ
+        self._keyless = keyless
         self.problems: list[Problem] = []
 
     def one(self, room: str, path: Path, kind: str, options: Mapping[str, object], name: str) -> Choice | None:
@@ -42,7 +47,7 @@ class Choosing:
             self.problems.append(Problem((*path, "kind"), str(error)))
             return None
         try:
-            return Choice(name, found, _config(found, options, path, self.environ))
+            return Choice(name, found, _config(found, options, path, self._variable))
         except SettingsError as error:
             self.problems.extend(error.problems)
             return None
@@ -51,13 +56,21 @@ class Choosing:
         """As `one`, for a section of the settings that chooses this kind of a room."""
         return self.one(room, (path,), kind, chosen.options, kind)
 
+    def _variable(self, name: str, path: Path) -> str:
+        value = self.environ.get(name)
+        if value:
+            return value
+        if self._keyless:
+            return UNUSED
+        raise SettingsError([Problem(path, f"the environment variable {name} is not set")])
+
 
 _AT = re.compile(r" - at `\$(.*)`$")
 _MISSING = re.compile(r"missing required field `(.*?)`")
 _STEP = re.compile(r"\.([\w-]+)|\[(\d+)\]")
 
 
-def _config(found: Adapter, options: Mapping[str, object], path: Path, environ: Mapping[str, str]) -> Any:
+def _config(found: Adapter, options: Mapping[str, object], path: Path, variable: Callable[[str, Path], str]) -> Any:
     """The adapter's keys as its own type; `KEY_env` names the variable that holds the value of `KEY`."""
     known = [field.encode_name for field in msgspec.structs.fields(found.config)]
     given: dict[str, object] = {}
@@ -66,7 +79,7 @@ def _config(found: Adapter, options: Mapping[str, object], path: Path, environ: 
         if name in known:
             given[name] = value
         elif target in known and name != target:
-            given[target] = _variable(str(value), environ, (*path, name))
+            given[target] = variable(str(value), (*path, name))
         else:
             raise SettingsError([Problem((*path, name), unknown(name, known))])
     try:
@@ -82,10 +95,3 @@ def _problem(words: str, path: Path) -> Problem:
     if missing := _MISSING.search(words):
         return Problem((*path, *steps, missing[1]), "is required")
     return Problem((*path, *steps), _AT.sub("", words))
-
-
-def _variable(name: str, environ: Mapping[str, str], path: Path) -> str:
-    value = environ.get(name)
-    if not value:
-        raise SettingsError([Problem(path, f"the environment variable {name} is not set")])
-    return value

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from functools import partial
 from hashlib import sha256
-from typing import cast
+from typing import TypeAlias, cast
 
 import msgspec
 from starlette.types import ASGIApp
 
-from antiphon import reach
+from antiphon import reach, taping
 from antiphon.adapters import discovery
-from antiphon.adapters.clock import SystemClock
+from antiphon.adapters.clock import StillClock, SystemClock
 from antiphon.adapters.parts import Parts
 from antiphon.adapters.registry import adapter, kinds
 from antiphon.adapters.seal import Keys, secrets_in
@@ -36,6 +37,7 @@ from antiphon.http.lanes import LaneLimits
 from antiphon.http.services import HttpLimits, Services, SocketLimits
 from antiphon.http.sites import local
 from antiphon.http.sockets import Sockets
+from antiphon.ports.clock import Clock
 from antiphon.ports.door import Door
 from antiphon.ports.model import Model
 from antiphon.ports.seal import SealError
@@ -44,14 +46,17 @@ from antiphon.ports.storage import Storage
 from antiphon.ports.tool import Tool
 from antiphon.replay.model import ReplayModel
 from antiphon.replay.recordings import Recordings
+from antiphon.replay.tape import Deck
 from antiphon.replay.tool import ReplaySearch
 from antiphon.retrieval import Ground, Library, Rooms, opened, rooms
 from antiphon.settings import Problem, Settings, SettingsError
+from antiphon.taping import RECORDED, Report
+from antiphon.taping import deck as decked
 from antiphon.wire.codec import learn
 from antiphon.wire.tools import TOOL_TYPES
 
 BUILTIN = "builtin"
-RECORDED = "recorded"
+Around: TypeAlias = Callable[[str, Model], Model]
 
 
 class Choices(msgspec.Struct, frozen=True):
@@ -65,7 +70,8 @@ class Choices(msgspec.Struct, frozen=True):
 
 
 class Composition(msgspec.Struct, frozen=True):
-    """A server that is ready to be asked. `discovered` ends when all local ports have been asked."""
+    """A server that is ready to be asked. `discovered` ends when all local ports have been asked; `report` tells what
+    became of the server's cassette so far (None: it has none)."""
 
     app: ASGIApp
     runner: Runner
@@ -74,18 +80,20 @@ class Composition(msgspec.Struct, frozen=True):
     tools: Mapping[str, Tool]
     sockets: Sockets
     discovered: asyncio.Task[None]
+    report: Callable[[], Report | None]
 
 
 def choose(settings: Settings, environ: Mapping[str, str]) -> Choices:
     """Find every adapter that the settings name and check its keys; SettingsError names the key."""
-    choosing = Choosing(environ)
+    replays = taping.replays(settings)
+    choosing = Choosing(environ, keyless=replays)
     one, problems = choosing.one, choosing.problems
     store = one("stores", ("store",), settings.store.kind, settings.store.options, settings.store.kind)
     models = [
         one("models", ("models", place), endpoint.kind, endpoint.options, endpoint.name)
         for place, endpoint in enumerate(settings.models)
     ]
-    found = discovery.from_environment(environ) if settings.discovery.enabled else None
+    found = discovery.from_environment(environ) if settings.discovery.enabled and not replays else None
     taken = {endpoint.name for endpoint in settings.models}
     if found is not None and found.name not in taken:
         models.append(_endpoint(found))
@@ -97,6 +105,8 @@ def choose(settings: Settings, environ: Mapping[str, str]) -> Choices:
         search = one("search", ("web_search",), kind, _search_options(settings), kind)
     if settings.recordings.dir is not None and not settings.recordings.dir.is_dir():
         problems.append(Problem(("recordings", "dir"), f"there is no folder {settings.recordings.dir}"))
+    if (folder := settings.cassette.replay) is not None and not folder.is_dir():
+        problems.append(Problem(("cassette", "replay"), f"there is no folder {folder}"))
     tools = [
         one("tools", ("tools", "options", module), module, settings.tools.options.get(module, {}), module)
         for module in settings.tools.modules
@@ -129,46 +139,45 @@ def _endpoint(found: discovery.Found) -> Choice:
 
 
 @asynccontextmanager
-async def compose(settings: Settings, choices: Choices, *, port: int = 0) -> AsyncGenerator[Composition]:
+async def compose(
+    settings: Settings,
+    choices: Choices,
+    *,
+    port: int = 0,
+    clock: Clock | None = None,
+    around: Around | None = None,
+    deck: Deck | None = None,
+) -> AsyncGenerator[Composition]:
     """Open everything that was chosen, and close it again. `port` is the one that this server listens on: nothing is
-    looked for there. The data folder must exist. Raises StoreError when the store cannot be opened.
+    looked for there. `clock` and `deck`: those of the settings if None. `around`: what stands between the server and
+    its models, before the tape. The data folder must exist. Raises StoreError when the store cannot be opened.
     """
     learn()
-    clock = SystemClock()
+    clock = clock or _clock(settings)
     parts = Parts(name="", clock=clock, folder=settings.data.dir)
     async with AsyncExitStack() as stack:
         store = cast("Storage", choices.store.make(parts))
         await store.open()
         stack.push_async_callback(store.close)
-        endpoints, search = _models(settings, choices, parts)
-        catalog = Catalog(endpoints, clock, traits=_traits(settings, choices))
+        deck, recordings = deck or decked(settings), taping.foreign(settings)
+        endpoints, search = _models(settings, choices, parts, deck, recordings)
+        endpoints = {name: around(name, model) if around else model for name, model in endpoints.items()}
+        catalog = taping.catalog(endpoints, clock, _traits(settings, choices), deck)
         stack.push_async_callback(catalog.close)
         tokens = BpeTokens()
-        ground = Ground(settings=settings, parts=parts, store=store, catalog=catalog, tokens=tokens)
+        ground = Ground(settings=settings, parts=parts, store=store, catalog=catalog, tokens=tokens, deck=deck)
         library = await stack.enter_async_context(opened(choices.rooms, ground))
         door = reach.door(settings)
         stack.push_async_callback(door.close)
-        parts = reach.equipped(parts, settings, store)
-        pages = reach.pages(settings, door, library.extraction, clock)
-        tools = _tools(choices, msgspec.structs.replace(parts, search=search, pages=pages, retrieval=library.search))
+        parts = reach.equipped(parts, settings, store, deck)
+        pages = reach.pages(settings, door, library.extraction, clock) if recordings is None else None
+        retrieval = taping.retrieval(library.search, deck)
+        parts = msgspec.structs.replace(parts, search=search, pages=taping.pages(pages, deck), retrieval=retrieval)
+        tools = taping.tools(_tools(choices, parts), deck)
         for tool in set(tools.values()):
             stack.push_async_callback(tool.close)
-        means = Means(_seal(settings), tokens, wary=settings.tools.untrusted == "approve")
-        intake = Intake(
-            store=store,
-            clock=clock,
-            catalog=catalog,
-            tools=tools,
-            means=means,
-            attachments=_attachments(ground, library, door),
-        )
-        runner = Runner(
-            store=store,
-            clock=clock,
-            intake=intake,
-            limits=_limits(settings),
-            retention=_kept(settings),
-        )
+        intake = _intake(ground, tools, _attachments(ground, library, taping.door(door, deck)))
+        runner = Runner(store=store, clock=clock, intake=intake, limits=_limits(settings), retention=_kept(settings))
         stack.push_async_callback(runner.drain, 0)
         runner.open()
         retention = Retention(store, *library.expiring, clock=clock, seconds=settings.retention.sweep_seconds)
@@ -178,7 +187,26 @@ async def compose(settings: Settings, choices: Choices, *, port: int = 0) -> Asy
         stack.push_async_callback(_stop, discovered)
         services = _services(ground, runner, library)
         services = msgspec.structs.replace(services, contexts=Contexts(intake, catalog, clock))
-        yield Composition(build(services), runner, catalog, store, tools, services.sockets, discovered)
+        told = partial(taping.report, deck, recordings)
+        yield Composition(build(services), runner, catalog, store, tools, services.sockets, discovered, told)
+
+
+def _clock(settings: Settings) -> Clock:
+    seed = settings.cassette.seed
+    return SystemClock() if seed is None else StillClock(seed)
+
+
+def _intake(ground: Ground, tools: Mapping[str, Tool], attachments: Attachments) -> Intake:
+    """What makes turns of requests."""
+    wary = ground.settings.tools.untrusted == "approve"
+    return Intake(
+        store=ground.store,
+        clock=ground.parts.clock,
+        catalog=ground.catalog,
+        tools=tools,
+        means=Means(_seal(ground.settings), ground.tokens, wary=wary),
+        attachments=attachments,
+    )
 
 
 def _attachments(ground: Ground, library: Library, door: Door) -> Attachments:
@@ -216,14 +244,18 @@ def _traits_of(choice: Choice, window: int | None = None) -> Traits:
     return Traits(dialect, window, getattr(spoken, "files", "text") == "native")
 
 
-def _models(settings: Settings, choices: Choices, parts: Parts) -> tuple[dict[str, Model], Search | None]:
-    """The endpoints by name, and the backend of web search; recordings are one more endpoint and the only backend."""
+def _models(
+    settings: Settings, choices: Choices, parts: Parts, deck: Deck, recordings: Recordings | None
+) -> tuple[dict[str, Model], Search | None]:
+    """The endpoints by name, and the backend of web search; recordings of others are one more endpoint (the only one
+    where they are replayed) and the only backend."""
+    if recordings is not None and taping.replays(settings):
+        return {RECORDED: ReplayModel(recordings)}, ReplaySearch(recordings)
     endpoints = {choice.name: cast("Model", choice.make(parts)) for choice in choices.models}
-    if settings.recordings.dir is not None:
-        recordings = Recordings(settings.recordings.dir, case=settings.recordings.case)
+    if recordings is not None:
         return {RECORDED: ReplayModel(recordings), **endpoints}, ReplaySearch(recordings)
     search = cast("Search", choices.search.make(parts)) if choices.search else None
-    return endpoints, search
+    return taping.models(endpoints, deck), taping.search(search, deck)
 
 
 def _tools(choices: Choices, parts: Parts) -> dict[str, Tool]:
@@ -300,6 +332,7 @@ def _services(ground: Ground, runner: Runner, library: Library) -> Services:
         limits=limits,
         idempotency=store,
         sockets=Sockets(settings.websocket.connections),
+        tapes=taping.tapes(settings),
     )
 
 
@@ -321,7 +354,7 @@ def _kept(settings: Settings) -> float | None:
 
 def _ports(settings: Settings, own: int) -> dict[str, int]:
     """The ports to ask: never our own."""
-    if not settings.discovery.enabled:
+    if not settings.discovery.enabled or taping.replays(settings):
         return {}
     return {name: port for name, port in settings.discovery.ports.items() if port != own}
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from antiphon import taping
 from antiphon.adapters.browser import Browser, Browsing
 from antiphon.adapters.egress.addresses import Listed, Rules, listed
 from antiphon.adapters.egress.doorway import CONNECTIONS, Doorway
@@ -17,6 +18,7 @@ from antiphon.ports.door import Door
 from antiphon.ports.extractor import Extraction
 from antiphon.ports.idempotency import Idempotency
 from antiphon.ports.mcp import McpConnector, McpServer
+from antiphon.replay.tape import Deck
 from antiphon.settings import Problem, Settings, SettingsError
 
 
@@ -32,9 +34,9 @@ def door(settings: Settings, own: Sequence[str] = (), *, connections: int = CONN
 
 
 def pages(settings: Settings, way: Door, extraction: Extraction, clock: Clock) -> Browser | None:
-    """What opens pages; nothing where recordings are replayed."""
+    """What opens pages."""
     chosen = settings.pages
-    if chosen.open == "none" or settings.recordings.dir is not None:
+    if chosen.open == "none":
         return None
     browsing = Browsing(
         listed_only=chosen.open == "listed",
@@ -45,9 +47,10 @@ def pages(settings: Settings, way: Door, extraction: Extraction, clock: Clock) -
     return Browser(way, extraction, clock, browsing)
 
 
-def equipped(parts: Parts, settings: Settings, keys: Idempotency) -> Parts:
+def equipped(parts: Parts, settings: Settings, keys: Idempotency, deck: Deck) -> Parts:
     """The parts with MCP servers; the approvals that were used are kept among the `keys`."""
-    return msgspec.structs.replace(parts, mcp=mcp(settings), connectors=connectors(settings), keys=keys)
+    servers = taping.mcp(mcp(settings), deck)
+    return msgspec.structs.replace(parts, mcp=servers, connectors=connectors(settings), keys=keys)
 
 
 def mcp(settings: Settings) -> McpPool:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import cast
 
 import msgspec
 
+from antiphon import taping
 from antiphon.adapters import discovery
 from antiphon.adapters.embedders import local
 from antiphon.adapters.extracting.extraction import Limits, Workers
@@ -20,7 +22,7 @@ from antiphon.adapters.registry import AdapterError
 from antiphon.choices import Choice, Choosing
 from antiphon.engine.catalog import Catalog, Served
 from antiphon.engine.contextual import Contextual
-from antiphon.engine.embedding import VOCABULARY, Embeddings, Sources
+from antiphon.engine.embedding import VOCABULARY, Embeddings, Policy, Sources
 from antiphon.engine.files import Files, Rules, Shelf
 from antiphon.engine.indexing import Indexing
 from antiphon.engine.indexing import Parts as Stations
@@ -41,6 +43,9 @@ from antiphon.ports.index import Index
 from antiphon.ports.reranker import Reranker
 from antiphon.ports.storage import Storage
 from antiphon.ports.tokens import Tokens
+from antiphon.replay.tape import Deck
+from antiphon.replay.taped.embedder import TapedEmbedder
+from antiphon.replay.taped.model import TapedModel
 from antiphon.settings import Problem, Settings, SettingsError
 
 
@@ -61,6 +66,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     store: Storage
     catalog: Catalog
     tokens: Tokens
+    deck: Deck
 
 
 class Makers(msgspec.Struct, frozen=True):
@@ -121,6 +127,8 @@ def _embedder(settings: Settings, choosing: Choosing) -> Choice | None:
 def _found(settings: Settings, choosing: Choosing) -> tuple[str, dict[str, object]]:
     """The first kind of embedder that can be had here, and its keys. What is at another address than OpenAI's own may
     have other models, so that it is not taken for an embedder unless the settings say so."""
+    if taping.replays(settings):
+        return "none", {}  # the recordings know which it was
     if local.lacking(local.LocalEmbeddings()) is None:
         return "local", {}
     remote = discovery.from_environment(choosing.environ) if settings.discovery.enabled else None
@@ -129,11 +137,19 @@ def _found(settings: Settings, choosing: Choosing) -> tuple[str, dict[str, objec
     return "none", {}
 
 
-def _over(served: Served, dimension: int | None) -> Embedder:
-    """The embedder of a model of the catalog."""
+def _over(deck: Deck, served: Served, dimension: int | None) -> Embedder:
+    """The embedder of a model of the catalog. Its tape stands before it, not behind: there texts are one by one."""
     from antiphon.adapters.embedders import openai  # noqa: PLC0415  # its client is a third of the start
 
-    return openai.OpenAIEmbedder(served.model.embed, openai.EmbeddingsEndpoint(model=served.name, dimensions=dimension))
+    endpoint = openai.EmbeddingsEndpoint(model=served.name, dimensions=dimension)
+    if not isinstance(served.model, TapedModel):
+        return openai.OpenAIEmbedder(served.model.embed, endpoint)
+    return TapedEmbedder(openai.OpenAIEmbedder(served.model.live.embed, endpoint), deck)
+
+
+def _policy(settings: Settings) -> Policy:
+    """Where requests choose cassettes, no vector of a query is kept from one for another."""
+    return Policy() if settings.cassette.root is None else Policy(kept=0)
 
 
 @asynccontextmanager
@@ -148,12 +164,15 @@ async def opened(chosen: Rooms, ground: Ground) -> AsyncGenerator[Library]:
         stack.push_async_callback(index.close)
         await index.open()
         embedder = cast("Embedder | None", chosen.embedder.make(ground.parts)) if chosen.embedder else None
-        embeddings = Embeddings(Sources(embedder, ground.catalog, _over), ground.tokens, clock)
+        embedder = taping.embedder(embedder, ground.deck)
+        sources = Sources(embedder, ground.catalog, partial(_over, ground.deck))
+        embeddings = Embeddings(sources, ground.tokens, clock, policy=_policy(ground.settings))
         stack.push_async_callback(embeddings.close)
         lines = SqliteLines(clock, ground.parts.folder)
         contextual = Contextual(ground.catalog, lines, ground.settings.ingestion.context_model)
         stack.push_async_callback(contextual.close)
         reranker = cast("Reranker | None", chosen.reranker.make(ground.parts)) if chosen.reranker else None
+        reranker = taping.reranker(reranker, ground.deck)
         if reranker is not None:
             stack.push_async_callback(reranker.close)
         extraction = _extraction(ground)

@@ -189,5 +189,5 @@ async def test_a_search_that_was_not_recorded_is_a_loud_miss(tmp_path: Path) -> 
         store = await shelf.store("Text.")
         tools = [{"type": "file_search", "vector_store_ids": [store.id]}]
         status, answer = await shelf.ask("POST", "/responses", {"model": MODEL, "input": "Unheard of", "tools": tools})
-        assert status >= 500
+        assert (status, answer["error"]["code"]) == (400, "replay_miss")
         assert "recording" in answer["error"]["message"].lower()

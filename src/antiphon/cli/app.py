@@ -1,6 +1,7 @@
 """The commands. Every flag that is a setting overrides it; a command returns the process's exit code.
 
-0: done or stopped as asked; 1: it could not run here (port, folder); 2: the flags or settings are wrong.
+0: done or stopped as asked; 1: it could not run here (port, folder), or what was compared differs; 2: the flags or
+settings are wrong; 3: recordings were replayed and something was asked that they do not hold.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from antiphon.settings import KEY_VARIABLE, Loaded, Row, SettingsError, dotted, 
 OK: Final = 0
 FAILED: Final = 1
 WRONG: Final = 2
+MISSED: Final = 3
+"""Something was asked that was not recorded."""
 INTERRUPTED: Final = 130
 """Ctrl-C before the server listened."""
 
@@ -59,6 +62,20 @@ class Flags:
     case: Annotated[
         str | None, Parameter(help="Use only recordings whose test id contains this (`recordings.case`).")
     ] = None
+    record: Annotated[
+        Path | None, Parameter(help="Keep every exchange with the outside in this folder (`cassette.record`).")
+    ] = None
+    replay: Annotated[
+        Path | None, Parameter(help="Answer from this folder, never from the outside (`cassette.replay`).")
+    ] = None
+    replay_or_record: Annotated[
+        Path | None,
+        Parameter(help="Answer from this folder, ask for what it does not hold (`cassette.replay_or_record`)."),
+    ] = None
+    report: Annotated[
+        Path | None,
+        Parameter(help="Write here, as JSON, what was recorded, answered, missed and not used (`cassette.report`)."),
+    ] = None
 
 
 SETTING_OF: Final = {
@@ -68,6 +85,10 @@ SETTING_OF: Final = {
     "data": "data.dir",
     "recordings": "recordings.dir",
     "case": "recordings.case",
+    "record": "cassette.record",
+    "replay": "cassette.replay",
+    "replay_or_record": "cassette.replay_or_record",
+    "report": "cassette.report",
 }
 """The setting that each flag is."""
 
@@ -101,13 +122,13 @@ def serve(flags: Flags = Flags()) -> int:
     from antiphon.cli.serving import RefusalError, run  # noqa: PLC0415
 
     try:
-        run(loaded, os.environ, say)
+        report = run(loaded, os.environ, say)
     except RefusalError as error:
         say(f"antiphon: {error}", error=True)
         return FAILED
     except SettingsError as error:
         raise loaded.explain(error) from None
-    return OK
+    return OK if report is None or not report.missed else MISSED
 
 
 @app.command
@@ -228,6 +249,10 @@ def chat(
         return FAILED
     except SettingsError as error:
         raise loaded.explain(error) from None
+
+
+app.command("antiphon.cli.cassette:app", name="cassette", help="Look at recordings, and keep them in order.")
+app.command("antiphon.cli.runs:replay", name="replay", help="Run a stored response again, and show what differs.")
 
 
 def _as_json(rows: Sequence[Row]) -> str:

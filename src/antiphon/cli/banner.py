@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from antiphon.compose import BUILTIN, Composition
 from antiphon.ports.model import Model
+from antiphon.replay.tape import Mode
 from antiphon.settings import Loaded, Settings
+from antiphon.taping import Report, folder_of
 from antiphon.wire.errors import AntiphonError
 
 PATIENCE: Final = 2.0
 """Seconds for discovery, and for each endpoint to list its models."""
+TOLD: Final = 10
+"""Misses, and unused recordings, that are named at the end."""
+_DONE: Final = {
+    Mode.RECORD: "everything that passes is recorded",
+    Mode.REPLAY: "answered from recordings, nothing outside is asked",
+    Mode.REPLAY_OR_RECORD: "answered from recordings, what they do not hold is asked and recorded",
+}
 SHOWN: Final = 6
 """Models named per endpoint."""
 
@@ -35,6 +44,26 @@ async def banner(composition: Composition, loaded: Loaded, url: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def told(settings: Settings) -> str:
+    """What is done with cassettes."""
+    chosen = folder_of(settings)
+    if chosen is None:
+        return f"  cassettes   in {settings.cassette.root}, as requests choose"
+    folder, mode = chosen
+    return f"  cassette    {folder}: {_DONE[mode]}"
+
+
+def summary(report: Report) -> Iterator[str]:
+    """What became of a cassette."""
+    counts = f"{report.answered} answered, {report.recorded} recorded, {report.missed} missed"
+    yield f"antiphon cassette {report.folder}: {counts}, {len(report.unused)} not used"
+    yield from (f"  missed      {words}" for words in report.misses[:TOLD])
+    yield from (f"  not used    {name}" for name in report.unused[:TOLD])
+    for what, count in (("missed", report.missed), ("not used", len(report.unused))):
+        if count > TOLD:
+            yield f"  {what:<10}  and {count - TOLD} more (all of them: --report FILE)"
 
 
 async def _models(model: Model) -> Sequence[str] | str:

@@ -14,13 +14,19 @@ from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Final, TypeAlias
 
+import msgspec
 import uvicorn
 
-from antiphon.cli.banner import banner
+from antiphon.cli.banner import banner, summary, told
 from antiphon.cli.protocol import WebSocket
-from antiphon.compose import Choices, Composition, choose, compose
+from antiphon.compose import Around, Choices, Composition, choose, compose
 from antiphon.http.sites import local
+from antiphon.ports.clock import Clock
+from antiphon.replay.exchange import RecordingError
+from antiphon.replay.tape import Deck
 from antiphon.settings import Loaded, Settings
+from antiphon.settings.tree import Tapes
+from antiphon.taping import Report
 from antiphon.wire.errors import StoreError
 
 BACKLOG: Final = 2048
@@ -59,8 +65,8 @@ class Server(uvicorn.Server):
         await asyncio.gather(draining, return_exceptions=True)
 
 
-def run(loaded: Loaded, environ: Mapping[str, str], say: Say) -> None:
-    """Serve until told to stop. Raises RefusalError, SettingsError."""
+def run(loaded: Loaded, environ: Mapping[str, str], say: Say) -> Report | None:
+    """Serve until told to stop; what became of the cassette, where there is one. Raises RefusalError, SettingsError."""
     settings = loaded.settings
     choices = choose(settings, environ)
     _guard(settings)
@@ -68,10 +74,13 @@ def run(loaded: Loaded, environ: Mapping[str, str], say: Say) -> None:
     logging.basicConfig(level=settings.log.level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
     with _bind(settings.server.host, settings.server.port) as listener, asyncio.Runner(loop_factory=_loop()) as runner:
-        runner.run(_serve(loaded, choices, listener, say))
+        report = runner.run(_serve(loaded, choices, listener, say))
+    if report is not None:
+        _report(report, settings, say)
+    return report
 
 
-async def _serve(loaded: Loaded, choices: Choices, listener: socket.socket, say: Say) -> None:
+async def _serve(loaded: Loaded, choices: Choices, listener: socket.socket, say: Say) -> Report | None:
     settings = loaded.settings
     port: int = listener.getsockname()[1]
     url = f"http://{_shown(settings.server.host)}:{port}"
@@ -81,6 +90,8 @@ async def _serve(loaded: Loaded, choices: Choices, listener: socket.socket, say:
 
             def listening() -> None:
                 say(f"antiphon listening on {url}")
+                if settings.cassette != Tapes():
+                    say(told(settings))
                 telling.append(asyncio.create_task(_tell(composition, loaded, url, say)))
 
             async def drain() -> None:
@@ -94,8 +105,11 @@ async def _serve(loaded: Loaded, choices: Choices, listener: socket.socket, say:
             for task in telling:
                 task.cancel()
             await asyncio.gather(*telling, return_exceptions=True)
+        return composition.report()
     except StoreError as error:
         raise RefusalError(f"the store cannot be opened: {error.message}") from error
+    except RecordingError as error:
+        raise RefusalError(error.message) from error
 
 
 class Guest(uvicorn.Server):
@@ -111,22 +125,50 @@ class Guest(uvicorn.Server):
 async def served(settings: Settings, environ: Mapping[str, str]) -> AsyncGenerator[str]:
     """A server in this process, for this process: its URL, on a free port of loopback. Raises RefusalError,
     SettingsError."""
-    choices = choose(settings, environ)
+    async with hosted(settings, choose(settings, environ)) as (url, composition):
+        await composition.discovered
+        yield url
+
+
+@asynccontextmanager
+async def hosted(
+    settings: Settings,
+    choices: Choices,
+    *,
+    clock: Clock | None = None,
+    around: Around | None = None,
+    deck: Deck | None = None,
+) -> AsyncGenerator[tuple[str, Composition]]:
+    """As `served`, of parts that were chosen, with what it is composed of; see `compose` for the rest."""
     _prepare(settings)
     with _bind(LOOPBACK, 0) as listener:
         port: int = listener.getsockname()[1]
         try:
-            async with compose(settings, choices, port=port) as composition:
-                await composition.discovered
+            async with compose(settings, choices, port=port, clock=clock, around=around, deck=deck) as composition:
                 server = Guest(_uvicorn(composition, settings))
                 serving = asyncio.create_task(server.serve([listener]))
                 try:
-                    yield f"http://{LOOPBACK}:{port}"
+                    yield f"http://{LOOPBACK}:{port}", composition
                 finally:
                     server.should_exit = True
+                    composition.sockets.drain()
+                    await composition.runner.drain(0)  # answers that still stream end with it
                     await serving
         except StoreError as error:
             raise RefusalError(f"the store cannot be opened: {error.message}") from error
+
+
+def _report(report: Report, settings: Settings, say: Say) -> None:
+    """Tell what became of the cassette, and write it down where that is wanted. Raises RefusalError."""
+    for each in summary(report):
+        say(each)
+    path = settings.cassette.report
+    if path is None:
+        return
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    except OSError as error:
+        raise RefusalError(f"the report {path} cannot be written: {error.strerror}") from error
 
 
 async def _tell(composition: Composition, loaded: Loaded, url: str, say: Say) -> None:

@@ -95,6 +95,7 @@ OPERATIONS: Final = (
         method="POST",
         path="/chat/completions",
         about="Create a chat completion",
+        asks="now",
         answer=create,
         body=ChatParams,
         result=ChatCompletion,

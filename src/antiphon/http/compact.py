@@ -27,6 +27,7 @@ OPERATIONS: Final = (
         method="POST",
         path="/responses/compact",
         about="Compact a conversation",
+        asks="now",
         answer=compact,
         body=CompactRequest,
         result=CompactedResponse,

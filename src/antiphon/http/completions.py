@@ -28,6 +28,7 @@ OPERATIONS: Final = (
         method="POST",
         path="/completions",
         about="Continue a text",
+        asks="now",
         answer=create,
         body=CompletionParams,
         result=Completion,

@@ -38,6 +38,7 @@ OPERATIONS: Final = (
         method="POST",
         path="/embeddings",
         about="Turn texts into vectors",
+        asks="now",
         answer=create,
         body=EmbeddingsParams,
         result=EmbeddingList,

@@ -39,7 +39,7 @@ _HEAD: Final = 4096
 _ID: Final = re.compile(rb'"id":"([a-z]+[_-][^"\\]{1,100})"')
 _FAILURE: Final = re.compile(rb'^(?:event: response\.failed|data: \{"error":)', re.MULTILINE)
 _AGAIN: Final = frozenset({408, 409, 425, 429})
-_TRANSIENT: Final = frozenset({"conversation_locked"})
+_TRANSIENT: Final = frozenset({"conversation_locked", "replay_miss"})
 
 Answer = Callable[[Request], Awaitable[Reply]]
 

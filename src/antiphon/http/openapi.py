@@ -14,6 +14,8 @@ from msgspec import Struct
 from antiphon.http.operation import Answer, Operation
 from antiphon.http.reply import Body, Reply
 from antiphon.http.request import Request
+from antiphon.http.tapes import MODE, NAME, SEGMENT
+from antiphon.replay.tape import Mode
 from antiphon.wire.codec import JsonObject, components, encode
 
 _CSP: Final = (
@@ -22,6 +24,22 @@ _CSP: Final = (
 )
 
 _NAMED: Final = re.compile(r"\{(\w+)(?::\w+)?\}")
+
+_HEADERS: Final[list[JsonObject]] = [
+    {
+        "name": NAME,
+        "in": "header",
+        "description": "Record what is asked for this request in this cassette, or answer from it (extension; only "
+        "where the setting `cassette.root` names a folder)",
+        "schema": {"type": "string", "pattern": f"^{SEGMENT}$"},
+    },
+    {
+        "name": MODE,
+        "in": "header",
+        "description": "What is done with the cassette (extension)",
+        "schema": {"type": "string", "enum": list(Mode), "default": Mode.REPLAY.value},
+    },
+]
 
 _ITEMS: Final = {"type": "array", "items": {"$ref": "#/components/schemas/Item"}}
 
@@ -86,7 +104,11 @@ def _operation(operation: Operation, schemas: dict[str, JsonObject]) -> JsonObje
         "operationId": operation.id,
         "summary": operation.about,
         "tags": ["server" if operation.open else operation.path.split("/")[1]],
-        "parameters": [*_path_parameters(operation.path), *_query_parameters(operation)],
+        "parameters": [
+            *_path_parameters(operation.path),
+            *_query_parameters(operation),
+            *(_HEADERS if operation.asks == "now" else ()),
+        ],
         "responses": {
             str(operation.status): {"description": _outcome(operation), "content": _contents(operation, schemas)},
             "default": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 from starlette.routing import Route
@@ -15,6 +15,7 @@ from antiphon.http.errors import wrong_method
 from antiphon.http.reply import Body, Reply
 from antiphon.http.request import Request
 from antiphon.http.services import Services
+from antiphon.http.tapes import refuse_later
 
 Answer: TypeAlias = Callable[[Request], Awaitable[Reply]]
 
@@ -54,6 +55,9 @@ class Operation(Struct, frozen=True, kw_only=True):
     query: tuple[Parameter, ...] = ()
     open: bool = False
     """Whether it is answered without a key."""
+    asks: Literal["nobody", "now", "later"] = "nobody"
+    """Whether models and others outside are asked while it is answered, or when it has been: a request may choose the
+    cassette only of what is asked now."""
 
 
 class Resource:
@@ -75,12 +79,18 @@ class Resource:
             return
         owner = "" if operation.open else project(scope, self._services.limits.key_digests)
         request = Request(self._services, owner, scope, receive)
+        with self._services.tapes.chosen(scope):
+            await self._answer(operation, request, send)
+
+    async def _answer(self, operation: Operation, request: Request, send: Send) -> None:
+        if operation.asks == "later":
+            refuse_later("Reading files for a vector store")
         keys = self._services.idempotency
-        if method == "POST" and keys is not None and (key := idempotency.key_of(scope)) is not None:
+        if operation.method == "POST" and keys is not None and (key := idempotency.key_of(request.scope)) is not None:
             await idempotency.once(key, keys, request, operation.answer, send)
             return
         reply = await operation.answer(request)
-        await reply.send(receive, send)
+        await reply.send(request.receive, send)
 
     def _without(self, method: str, path: str) -> Body:
         """The answer to a method that has no operation."""

@@ -24,6 +24,7 @@ OPERATIONS: Final = (
         path="/rerank",
         about="Order documents by how well they answer a query (extension)",
         answer=rerank,
+        asks="now",
         body=RerankRequest,
         result=RerankResults,
     ),

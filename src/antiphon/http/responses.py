@@ -13,6 +13,7 @@ from antiphon.http.reply import Reply, json, warned
 from antiphon.http.request import Request
 from antiphon.http.services import Journal
 from antiphon.http.sse import HEADERS, EventStream
+from antiphon.http.tapes import refuse_later
 from antiphon.wire.events import Event
 from antiphon.wire.pages import ItemPage, Query, integer
 from antiphon.wire.requests import parse_create, parse_include
@@ -34,6 +35,8 @@ _NO: Final = frozenset({"false", "False", "0", ""})
 async def create(request: Request) -> Reply:
     """Start a run; the answer is its events, or the last of them."""
     wanted = parse_create(await request.body(), strict=request.strict)
+    if wanted.background:
+        refuse_later("A background response", "background")
     journal = await request.services.runner.start(request.project, wanted, keys=keys(request.scope))
     if wanted.stream:
         idle = request.services.limits.keepalive
@@ -109,6 +112,7 @@ OPERATIONS: Final = (
         path="/responses",
         about="Create a model response",
         answer=create,
+        asks="now",
         body=CreateResponse,
         result=Response,
         events=Event,

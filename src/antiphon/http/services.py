@@ -23,6 +23,7 @@ from antiphon.engine.uploads import Uploads
 from antiphon.engine.vector_stores import VectorStores
 from antiphon.http.lanes import LaneLimits
 from antiphon.http.sockets import Sockets
+from antiphon.http.tapes import Tapes
 from antiphon.ports.clock import Clock
 from antiphon.ports.idempotency import Idempotency
 from antiphon.ports.model import Model
@@ -206,6 +207,8 @@ class Services(Struct, frozen=True, kw_only=True):
     clock: Clock
     limits: HttpLimits = HttpLimits()
     sockets: Sockets = msgspec.field(default_factory=Sockets)
+    tapes: Tapes = msgspec.field(default_factory=Tapes)
+    """The cassettes that requests may choose."""
     contexts: Contexts | None = None
     """None: neither counting nor compaction is served."""
     idempotency: Idempotency | None = None

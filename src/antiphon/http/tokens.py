@@ -25,6 +25,7 @@ OPERATIONS: Final = (
         method="POST",
         path="/responses/input_tokens",
         about="Count the input tokens of a response",
+        asks="now",
         answer=count,
         body=CountRequest,
         result=InputTokens,

@@ -9,6 +9,7 @@ from antiphon.http.operation import Operation, Parameter
 from antiphon.http.pages import PAGE, page_wanted
 from antiphon.http.reply import Body, Reply, json
 from antiphon.http.request import Request
+from antiphon.http.tapes import refuse_later
 from antiphon.ports.retrieval import Hit, RetrievalQuery
 from antiphon.wire.codec import encode
 from antiphon.wire.retrieval import (
@@ -57,6 +58,8 @@ _STATUS: Final = Parameter("filter", {"type": "string", "enum": list(STATUSES)},
 async def create(request: Request) -> Reply:
     """Create a vector store."""
     wanted = parse_vector_store(await request.body(), strict=request.strict)
+    if wanted.file_ids:
+        refuse_later("Reading files for a vector store", "file_ids")
     return json(await request.services.vector_stores.create(request.project, wanted))
 
 
@@ -247,6 +250,7 @@ OPERATIONS: Final = (
         method="POST",
         path=STORE + "/search",
         about="Search a vector store",
+        asks="now",
         answer=search,
         body=SearchVectorStore,
         result=SearchPage,
@@ -256,6 +260,7 @@ OPERATIONS: Final = (
         method="POST",
         path=STORE + "/files",
         about="Add a file to a vector store",
+        asks="later",
         answer=attach,
         body=AttachFile,
         result=VectorStoreFile,
@@ -307,6 +312,7 @@ OPERATIONS: Final = (
         method="POST",
         path=STORE + "/file_batches",
         about="Add files to a vector store together",
+        asks="later",
         answer=create_batch,
         body=CreateFileBatch,
         result=FileBatch,

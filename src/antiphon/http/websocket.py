@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -75,18 +75,20 @@ class Upgrade:
         sockets = services.sockets
         named = ((b"x-request-id", services.clock.id("req_").encode()), VERSION)
         try:
-            owner = project(scope, services.limits.key_digests)
-            connection = Connection(services, owner, send, keys(scope))
-            sockets.add(connection)
+            with ExitStack() as stack:
+                owner = project(scope, services.limits.key_digests)
+                stack.enter_context(services.tapes.chosen(scope))  # for all responses of the connection
+                connection = Connection(services, owner, send, keys(scope))
+                sockets.add(connection)
+                stack.callback(sockets.discard, connection)
+                held = stack.pop_all()
         except AntiphonError as error:
             await refuse_websocket(error, scope, receive, send, named)
             return
-        try:
+        with held:
             await receive()  # the request to connect
             await send({"type": "websocket.accept", "headers": [*named]})
             await connection.serve(receive)
-        finally:
-            sockets.discard(connection)
 
 
 class Connection:

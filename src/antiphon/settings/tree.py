@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from antiphon.settings.retrieval import (
@@ -75,8 +75,8 @@ class Endpoint(Chosen):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="The endpoint's name, as in `name/model`.")
     kind: str = Field(
         default="openai_chat",
-        description="`openai_chat`, `openai_responses` (an endpoint that speaks Responses), `extractive`, or a dotted "
-        "module name.",
+        description="`openai_chat`, `openai_responses` (an endpoint that speaks Responses), `extractive`, `scripted`, "
+        "`faulty` (both for tests), or a dotted module name.",
     )
     context_window: int | None = Field(
         default=None,
@@ -206,6 +206,41 @@ class Recordings(Section):
     case: str | None = Field(default=None, description="Use only recordings whose test id contains this text.")
 
 
+class Tapes(Section):
+    """Recording of what passes between the server and the outside, and answers from such recordings. One of the three
+    folders."""
+
+    record: Folder | None = Field(default=None, description="Ask the outside and keep every exchange in this folder.")
+    replay: Folder | None = Field(
+        default=None, description="Answer from this folder and never ask the outside; a folder of other recorders too."
+    )
+    replay_or_record: Folder | None = Field(
+        default=None, description="Answer from this folder, and ask the outside for what it does not hold."
+    )
+    timing: float = Field(
+        default=0, ge=0, le=100, description="How much of the recorded time between chunks passes: 0 none, 1 all."
+    )
+    report: Folder | None = Field(
+        default=None,
+        description="File for a report at the end, JSON: what was recorded, answered, missed and not used.",
+    )
+    root: Folder | None = Field(
+        default=None,
+        description="Folder whose folders requests may name in `X-Antiphon-Cassette`; without one they may not.",
+    )
+    seed: int | None = Field(
+        default=None,
+        description="Ids and times come out of this number instead of from the machine, so that the same requests in "
+        "the same order make the same events. For an empty data folder: after a restart the ids begin again.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Tapes:
+        if sum(folder is not None for folder in (self.record, self.replay, self.replay_or_record)) > 1:
+            raise ValueError("only one of `record`, `replay` and `replay_or_record` can be")
+        return self
+
+
 class Settings(BaseSettings):
     """Everything that an operator can choose."""
 
@@ -249,6 +284,7 @@ class Settings(BaseSettings):
     egress: Egress = Egress()
     log: Log = Log()
     recordings: Recordings = Recordings()
+    cassette: Tapes = Tapes()
 
     @classmethod
     def settings_customise_sources(
