@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from antiphon.adapters.clock import SeededClock, SystemClock
+from antiphon.adapters.clock import SeededClock, StillClock, SystemClock
 from antiphon.ports.clock import Clock
 
 CLOCKS = pytest.mark.parametrize("clock", [SystemClock(), SeededClock(7)], ids=["system", "seeded"])
@@ -64,3 +64,15 @@ def test_a_seeded_clock_advances_as_told() -> None:
     clock = SeededClock(start=100.0, tick=0.0)
     clock.advance(2.5)
     assert clock.now() == 102.5
+
+
+def test_a_still_clock_moves_only_where_an_id_is_made_that_is_kept() -> None:
+    one, two = StillClock(3), StillClock(3)
+    before = one.now()
+    assert one.now() == before
+    one.id("req_")
+    one.id("proc_")
+    assert [one.id("resp_"), one.now()] == [two.id("resp_"), two.now()]
+    assert round(one.now() - before, 3) == 0.001
+    one.advance(60)
+    assert round(one.now() - two.now(), 3) == 60

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
 from typing import Final
 
@@ -14,6 +15,8 @@ _RANDOM: Final = 18
 """Random bytes in an id."""
 _POOL: Final = 256
 """Ids whose random part is fetched with one system call."""
+_TRACES: Final = frozenset({"req_", "proc_"})
+"""Prefixes of ids that nothing which is kept refers to."""
 
 
 class SystemClock:
@@ -66,3 +69,32 @@ class SeededClock:
     def id(self, prefix: str, /) -> str:
         """The next id of the sequence."""
         return f"{prefix}{int(self.now() * 1000):012x}{self._random.getrandbits(8 * _RANDOM):0{2 * _RANDOM}x}"
+
+
+class StillClock:
+    """As SeededClock, but time passes only where an id is made: what looks at the clock in the background changes
+    nothing. Thread-safe. Ids of requests and processes are a sequence of their own, in which no time passes: how often
+    a client polls changes nothing either."""
+
+    def __init__(self, seed: int = 0, *, start: float = 1_700_000_000.0) -> None:
+        self._drawn = random.Random(seed), random.Random(seed + 1)  # noqa: S311  # repeatable is the point
+        self._lock = threading.Lock()
+        self._start = start
+        self._ticks = 0
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return round(self._start + self._ticks / 1000, 3)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        with self._lock:
+            self._start += seconds
+
+    def id(self, prefix: str, /) -> str:
+        """The next id of the sequence, a millisecond later."""
+        with self._lock:
+            traces = prefix in _TRACES
+            self._ticks += not traces
+            drawn = self._drawn[traces].getrandbits(8 * _RANDOM)
+            return f"{prefix}{int(self.now() * 1000):012x}{drawn:0{2 * _RANDOM}x}"

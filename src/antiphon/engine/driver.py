@@ -120,11 +120,19 @@ class Driver:
     async def _execute(self, effect: Execute, run: Run) -> AsyncGenerator[Sequence[Told]]:
         """Run the calls concurrently; outcomes come as they finish, those that are ready together as one batch."""
         gate = asyncio.Semaphore(run.plan.limits.parallel_tools)
-        running = {asyncio.ensure_future(self._run(call, gate)) for call in effect.calls}
+        ended: list[Outcome] = []  # in the order in which they ended, which a set of tasks does not tell
+
+        async def ran(call: Call) -> None:
+            ended.append(bounded(await self._run(call, gate), run.plan.limits.tool_output))
+
+        running = {asyncio.ensure_future(ran(call)) for call in effect.calls}
         try:
             while running:
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                yield [bounded(task.result(), run.plan.limits.tool_output) for task in done]
+                for task in done:
+                    task.result()
+                batch, ended[:] = tuple(ended), ()
+                yield batch
         finally:
             for task in running:
                 task.cancel()

@@ -1,0 +1,1 @@
+"""Whole runs out of the store: what they were told, told again."""
