@@ -8,16 +8,14 @@ URL, as the model was given it, in pieces of `size` characters.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from typing import Any, Final
 
 import msgspec
 
-from antiphon.adapters.models.scripted import Act, Calling, Calls, Says, Script, Scripted, Step, last_user_text
+from antiphon.adapters.models.scripted import Act, Calling, Calls, Says, Scripted, last_user_text, script_of
 from antiphon.adapters.parts import Parts, Plain
+from antiphon.adapters.scripting.asking import Asking
 from antiphon.core.context import chat_messages
-from antiphon.core.deltas import Delta
 from antiphon.core.dialect import Dialect
 from antiphon.core.effects import Generate
 from antiphon.wire.items import Message
@@ -37,12 +35,12 @@ class Wish(msgspec.Struct, frozen=True):
 class Citing(Scripted):
     """See the module. `asked` holds every generation that was wanted."""
 
-    async def stream(self, wanted: Generate, /) -> AsyncGenerator[Sequence[Delta]]:
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(script_of(self.answer, ("m",)), name=parts.name, clock=parts.clock)
+
+    def answer(self, asking: Asking) -> Act:
         """Search, or answer."""
-        self.asked.append(wanted)
-        async with aclosing(Scripted([Step((_act(wanted),))]).stream(wanted)) as deltas:
-            async for batch in deltas:
-                yield batch
+        return _act(asking.wanted)
 
 
 def _act(wanted: Generate) -> Act:
@@ -75,4 +73,4 @@ def _rounds(wanted: Generate) -> int:
 def make(config: Plain, parts: Parts) -> Citing:
     """The adapter; its model is `m`."""
     del config
-    return Citing(Script(models=("m",)), name=parts.name, clock=parts.clock)
+    return Citing(parts)

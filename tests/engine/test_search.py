@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from antiphon.core.deltas import Delta, StepEnded, TextDelta
-from antiphon.core.effects import Generate
+from antiphon.adapters.models.scripted import Fails, Scripted, script_of
+from antiphon.adapters.scripting.asking import Asking
 from antiphon.core.filters import Comparison
 from antiphon.ports.embedder import EmbedderError
 from antiphon.ports.reranker import RerankError
@@ -17,11 +17,9 @@ from antiphon.ports.retrieval import RetrievalQuery
 from antiphon.wire.content import InputText
 from antiphon.wire.errors import InvalidRequestError, ModelError, NotFoundError, StoreError
 from antiphon.wire.items import Message
-from antiphon.wire.models import Model as Card
 from antiphon.wire.tools import RankingOptions
 from antiphon.wire.vector_stores import CreateVectorStore, ExpiresAfter, UpdateVectorStore
 from tests.engine.shelves import PROJECT, house, texts_of
-from tests.http.stubs import StubModel
 
 DAY = ExpiresAfter(anchor="last_active_at", days=1)
 CAR = "the car is red"
@@ -47,26 +45,22 @@ class Reversed:
         """Nothing to release."""
 
 
-class Rewriter(StubModel):
+class Rewriter(Scripted):
     """A model that always has the same idea."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(script_of(self.answer, ("m",)))
         self.heard: list[str] = []
         self.says = "black  cat\n"
         self.down = False
 
-    async def models(self) -> Sequence[Card]:
-        return [Card(id="m", owned_by="test")]
-
-    async def stream(self, wanted: Generate, /) -> AsyncGenerator[Sequence[Delta]]:
+    def answer(self, asking: Asking) -> str | Fails:
         if self.down:
-            raise ModelError("The model is down.")
-        item = wanted.context[0].item
+            return Fails(message="The model is down.")
+        item = asking.wanted.context[0].item
         assert isinstance(item, Message)
         self.heard += [part.text for part in item.content if isinstance(part, InputText)]
-        yield [TextDelta(self.says)]
-        yield [StepEnded("stop")]
+        return self.says
 
 
 async def test_a_hit_names_its_file_its_store_and_its_place(tmp_path: Path) -> None:

@@ -1,137 +1,80 @@
 """A model that says what a script tells it, for tests and demonstrations.
 
-A script is plain data: steps, one for each generation. Nothing here is random or takes time unless a step says so.
+A script is plain data: steps, one for each generation (adapters/scripting); in the settings, in a file of its own, or a
+function. Nothing here is random or takes time unless a step says so.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from antiphon.adapters.clock import SeededClock
 from antiphon.adapters.parts import Parts
 from antiphon.adapters.relay import relayed
-from antiphon.core.deltas import CallDelta, Delta, ReasoningDelta, RefusalDelta, StepEnded, TextDelta
+from antiphon.adapters.scripting import reading
+from antiphon.adapters.scripting.acts import (
+    ERRORS,
+    Act,
+    Calling,
+    Calls,
+    Cuts,
+    Event,
+    Fails,
+    Reasons,
+    Refuses,
+    Says,
+    Sends,
+    Step,
+    Waits,
+    When,
+    deltas,
+)
+from antiphon.adapters.scripting.asking import Asking, last_user_text, step_for
+from antiphon.core.deltas import Delta, StepEnded
 from antiphon.core.effects import Generate
 from antiphon.ports.clock import Clock
 from antiphon.ports.model import unserved
 from antiphon.wire.chat import ChatRequest
-from antiphon.wire.codec import encode
 from antiphon.wire.completions import CompletionRequest
-from antiphon.wire.content import InputText, LogProb
 from antiphon.wire.embeddings import EmbeddingsRequest
-from antiphon.wire.errors import (
-    AntiphonError,
-    InvalidRequestError,
-    ModelError,
-    ModelTimeoutError,
-    NotFoundError,
-    RateLimitError,
-)
-from antiphon.wire.items import Message
+from antiphon.wire.errors import ModelError
 from antiphon.wire.models import Model as ModelCard
-from antiphon.wire.responses import Usage
+
+__all__ = [
+    "ERRORS", "Act", "Calling", "Calls", "Cuts", "Fails", "Reasons", "Refuses", "Says", "Script", "Scripted", "Sends",
+    "Step", "Waits", "When", "last_user_text", "make", "script_of",
+]  # fmt: skip
 
 KEPT: Final = 1000
 """Generations that are remembered as asked."""
-
-Pieces: TypeAlias = str | tuple[str, ...]
-
-ERRORS: Final[dict[str, type[AntiphonError]]] = {
-    "invalid_request": InvalidRequestError,
-    "not_found": NotFoundError,
-    "rate_limit": RateLimitError,
-    "model": ModelError,
-    "timeout": ModelTimeoutError,
-}
-
-
-class Says(Struct, frozen=True, tag_field="act", tag="says"):
-    """Text, whole or in pieces; `logprobs` go with the first piece."""
-
-    text: Pieces
-    logprobs: tuple[LogProb, ...] = ()
-
-
-class Refuses(Struct, frozen=True, tag_field="act", tag="refuses"):
-    """A refusal."""
-
-    text: Pieces
-
-
-class Reasons(Struct, frozen=True, tag_field="act", tag="reasons"):
-    """Visible reasoning."""
-
-    text: Pieces
-
-
-class Calling(Struct, frozen=True):
-    """One call; `arguments` as an object, as JSON text, or as its pieces. `id` null: the upstream gives none."""
-
-    name: str
-    arguments: Pieces | dict[str, Any] = "{}"
-    id: str | UnsetType | None = UNSET
-
-
-class Calls(Struct, frozen=True, tag_field="act", tag="calls"):
-    """Tool calls, one after another, or with their pieces taking turns."""
-
-    calls: tuple[Calling, ...]
-    interleaved: bool = False
-
-
-class Sends(Struct, frozen=True, tag_field="act", tag="sends"):
-    """Pieces of calls exactly as written here, for the quirks of upstreams."""
-
-    pieces: tuple[CallDelta, ...]
-
-
-class Waits(Struct, frozen=True, tag_field="act", tag="waits"):
-    """A pause of some seconds, or until the gate of this name is opened."""
-
-    seconds: float = 0.0
-    gate: str | None = None
-
-
-class Fails(Struct, frozen=True, tag_field="act", tag="fails"):
-    """An error, raised where it stands: as the first act before any output."""
-
-    error: Literal["invalid_request", "not_found", "rate_limit", "model", "timeout"] = "model"
-    message: str = "The scripted model failed."
-    param: str | None = None
-    code: str | None = None
-    retry_after: float | None = None
-
-
-class Cuts(Struct, frozen=True, tag_field="act", tag="cuts"):
-    """The stream breaks off."""
-
-
-Act: TypeAlias = Says | Refuses | Reasons | Calls | Sends | Waits | Fails | Cuts
-
-
-class Step(Struct, frozen=True, forbid_unknown_fields=True):
-    """One generation. `when`: only if the last text of the user has this in it (case does not matter)."""
-
-    acts: tuple[Act, ...]
-    when: str | None = None
-    repeat: bool = False
-    """Not spent by use."""
-    finish: str | UnsetType | None = UNSET
-    """The finish word; unset: `tool_calls` after calls, else `stop`."""
-    usage: Usage | None = None
-    batch: int = 1
-    """How many deltas travel together, as if one read had brought them."""
+NAMES: Final[tuple[str, ...]] = ("scripted",)
 
 
 class Script(Struct, frozen=True, forbid_unknown_fields=True):
     """The steps; each generation takes the first that is not spent and whose `when` fits."""
 
     steps: tuple[Step, ...] = ()
+    """What is said, generation by generation: docs/pytest.md."""
     models: tuple[str, ...] = ("scripted",)
+    script: str = ""
+    """A file that has the steps: YAML, TOML, JSON or Python. It is read again when it has changed."""
+
+    def __post_init__(self) -> None:
+        if self.script:
+            if self.steps:
+                raise ValueError("`steps` and `script` cannot both be")
+            reading.read(Path(self.script))
+
+
+class Told(Script, frozen=True):
+    """A script that is a function: it is asked for each generation what to say."""
+
+    answers: reading.Answers | None = None
 
 
 class Scripted:
@@ -146,9 +89,14 @@ class Scripted:
         self.closed = 0
         """How many generations were closed before their end."""
         self._clock = clock or SeededClock()
+        self._file = Path(self.script.script) if self.script.script else None
+        self._written = 0
+        self._models: tuple[str, ...] = self.script.models
         self._left = list(self.script.steps)
+        self._answers = self.script.answers if isinstance(self.script, Told) else None
         self._gates: dict[str, asyncio.Event] = {}
         self._reached: dict[str, asyncio.Event] = {}
+        self._read()
 
     def open(self, gate: str) -> None:
         """Let whoever waits at this gate go on, now and later."""
@@ -160,30 +108,31 @@ class Scripted:
 
     async def models(self) -> Sequence[ModelCard]:
         """The names in the script."""
-        return [ModelCard(id=model, owned_by=self.name) for model in self.script.models]
+        return [ModelCard(id=model, owned_by=self.name) for model in self._models]
 
     async def stream(self, wanted: Generate, /) -> AsyncGenerator[Sequence[Delta]]:
         """Perform the next step; ModelError when there is none."""
         self.asked.append(wanted)
         del self.asked[:-KEPT]
-        step = self._take(last_user_text(wanted))
+        asking = Asking(wanted)
+        step = self._take(asking)
         ended = False
         try:
             batch: list[Delta] = []
             for act in step.acts:
-                if isinstance(act, Waits | Fails | Cuts):
+                if isinstance(act, Event):
                     if batch:
                         yield batch
                         batch = []
                     await self._endure(act)
                     continue
-                for delta in _deltas(act):
+                for delta in deltas(asking.filled(act)):
                     batch.append(delta)
                     if len(batch) >= step.batch:
                         yield batch
                         batch = []
             ended = True
-            yield [*batch, StepEnded(_finish(step), step.usage)]
+            yield [*batch, StepEnded(step.finish_word, step.usage)]
         finally:
             self.closed += not ended
 
@@ -202,18 +151,39 @@ class Scripted:
     async def close(self) -> None:
         """Nothing to release."""
 
-    def _take(self, text: str) -> Step:
-        for step in self._left:
-            if step.when is None or step.when.lower() in text.lower():
-                if not step.repeat:
-                    self._left.remove(step)
-                return step
-        raise ModelError("The script has no step for this generation.")
+    def _take(self, asking: Asking) -> Step:
+        self._read()
+        if self._answers is not None:
+            try:
+                return reading.said(self._answers(asking))
+            except reading.ScriptError as error:
+                raise ModelError(f"The script: {error}") from error
+        step = step_for(self._left, asking)
+        if step is None:
+            raise ModelError("The script has no step for this generation.")
+        if not step.repeat:
+            self._left.remove(step)
+        return step
 
-    async def _endure(self, act: Waits | Fails | Cuts) -> None:
+    def _read(self) -> None:
+        """Read the file, if it has changed; the script then begins anew. Raises ModelError."""
+        if self._file is None:
+            return
+        try:
+            written = self._file.stat().st_mtime_ns
+            if written == self._written:
+                return
+            found = reading.read(self._file)
+        except (OSError, reading.ScriptError) as error:
+            words = str(error).replace(str(self._file), self._file.name)  # a client reads it: no paths
+            raise ModelError(f"The script: {words}") from error
+        self._written = written
+        self._left, self._answers = list(found.steps), found.answers
+        self._models = found.models if found.models and self.script.models == NAMES else self.script.models
+
+    async def _endure(self, act: Event) -> None:
         if isinstance(act, Fails):
-            failure = ERRORS[act.error]
-            raise failure(act.message, param=act.param, code=act.code, retry_after=act.retry_after)
+            raise act.raised()
         if isinstance(act, Cuts):
             raise ModelError("The stream of the scripted model was cut.")
         if act.gate is not None:
@@ -223,62 +193,19 @@ class Scripted:
             await asyncio.sleep(act.seconds)
 
 
+def script_of(given: Any, names: tuple[str, ...] = ()) -> Script:
+    """The script of a program: a file's path, steps as the files have them, or a function; `names` are those of its
+    models. Raises ScriptError, which is a ValueError."""
+    if isinstance(given, Script):
+        return given
+    if isinstance(given, str | Path):
+        return Script(script=str(given), models=names or NAMES)
+    if callable(given):
+        return Told(models=names or NAMES, answers=cast("reading.Answers", given))
+    found = reading.converted(given, "script")
+    return Script(found.steps, names or found.models or NAMES)
+
+
 def make(config: Script, parts: Parts) -> Scripted:
     """The adapter of kind `scripted`."""
     return Scripted(config, name=parts.name, clock=parts.clock)
-
-
-def last_user_text(wanted: Generate) -> str:
-    """The text of the user's last message, "" when there is none."""
-    for entry in reversed(wanted.context):
-        item = entry.item
-        if isinstance(item, Message) and item.role == "user":
-            return "\n".join(part.text for part in item.content if isinstance(part, InputText))
-    return ""
-
-
-def _finish(step: Step) -> str | None:
-    if step.finish is not UNSET:
-        return step.finish
-    return "tool_calls" if any(isinstance(act, Calls | Sends) for act in step.acts) else "stop"
-
-
-def _deltas(act: Says | Refuses | Reasons | Calls | Sends) -> Iterator[Delta]:
-    match act:
-        case Says():
-            for place, piece in enumerate(_pieces(act.text)):
-                yield TextDelta(piece, () if place else act.logprobs)
-        case Refuses():
-            yield from map(RefusalDelta, _pieces(act.text))
-        case Reasons():
-            yield from map(ReasoningDelta, _pieces(act.text))
-        case Sends():
-            yield from act.pieces
-        case Calls():
-            yield from _call_deltas(act)
-
-
-def _call_deltas(act: Calls) -> Iterator[CallDelta]:
-    """A call opens with its id and name; its arguments follow in pieces."""
-    written = [_written(place, call) for place, call in enumerate(act.calls)]
-    if not act.interleaved:
-        for deltas in written:
-            yield from deltas
-        return
-    while any(written):
-        for deltas in written:
-            if deltas:
-                yield deltas.pop(0)
-
-
-def _written(place: int, call: Calling) -> list[CallDelta]:
-    call_id = f"call_scripted_{place}" if call.id is UNSET else call.id
-    arguments = encode(call.arguments).decode() if isinstance(call.arguments, dict) else call.arguments
-    return [
-        CallDelta(place, call_id, call.name, ""),
-        *(CallDelta(place, None, None, piece) for piece in _pieces(arguments)),
-    ]
-
-
-def _pieces(text: Pieces) -> tuple[str, ...]:
-    return (text,) if isinstance(text, str) else text

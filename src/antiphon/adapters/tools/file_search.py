@@ -103,6 +103,8 @@ class FileSearch:
         try:
             found = await self._retrieval.search(project, wanted)
         except AntiphonError as error:
+            if error.fatal:
+                raise
             return Outcome(call.call_id, f"The search failed: {error.message}", {"queries": queries}, failed=True)
         return Outcome(call.call_id, _told(found, len(asked) - len(queries)), _fields(found))
 
