@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Tests run at once: they wait for half of their time, mostly for processes.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 4 ? 4 : n)))
 # Empty: check everything, then run all tests. Otherwise: only pytest, with these arguments.
 ARGS   ?=
 RESOLVE = .lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(ARGS) pyproject.toml
@@ -24,7 +26,7 @@ serve: $(VENV)/.run ## run the server on this machine (ARGS="--port 9000")
 	@$(BIN)/antiphon serve $(ARGS)
 
 test: $(if $(ARGS),setup,check) ## check, then all tests; with ARGS="tests/core -k name" only these tests
-	@$(BIN)/python -m pytest $(or $(ARGS),-n auto)
+	@$(BIN)/python -m pytest $(or $(ARGS),-n $(WORKERS))
 
 check: setup ## lint, format, types, import contracts, sizes, docs
 	@$(BIN)/ruff check .
