@@ -460,7 +460,9 @@ class Run:
 
     def _close_waiting(self, events: list[Event]) -> None:
         for index, call in sorted(self._waiting.values(), key=lambda pair: pair[0]):
-            self._done[index] = Entry(cut(call, index, events), self._exchange(call, "Not run: the turn was stopped."))
+            item = cut(call, index, events)
+            events[-1] = ev.OutputItemDone(output_index=index, item=shown(item, self._include))
+            self._done[index] = Entry(item, self._exchange(call, "Not run: the turn was stopped."))
         self._waiting = {}
 
     def _terminal(self, status: ResponseStatus, **fields: Any) -> Event:

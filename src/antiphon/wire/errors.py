@@ -13,6 +13,8 @@ class AntiphonError(Exception):
     http_status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     default_code: ClassVar[str | None] = "server_error"
+    fatal: ClassVar[bool] = False
+    """Whether a tool that meets it ends the run, instead of telling the model."""
 
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, retry_after: float | None = None

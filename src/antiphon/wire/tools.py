@@ -329,11 +329,11 @@ def _masked(tool: McpTool) -> McpTool:
         tool,
         authorization=UNSET,
         headers=tool.headers and dict.fromkeys(tool.headers, REDACTED),
-        server_url=tool.server_url and _masked_url(tool.server_url),
+        server_url=tool.server_url and masked_url(tool.server_url),
     )
 
 
-def _masked_url(url: str) -> str:
+def masked_url(url: str) -> str:
     """The scheme and host, with `<redacted>` for whatever follows."""
     try:
         parts = urlsplit(url)
