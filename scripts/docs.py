@@ -8,7 +8,7 @@ import inspect
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Final, get_args, get_origin, get_type_hints
 
@@ -16,6 +16,8 @@ import msgspec
 
 from antiphon.adapters.registry import adapter, kinds
 from antiphon.cli.app import SETTING_OF, ChatFlags, Flags, chat, config, serve
+from antiphon.cli.cassette import app as cassette
+from antiphon.cli.runs import replay
 from antiphon.settings import table
 from antiphon.settings.schema import open_ended, sections
 
@@ -74,8 +76,9 @@ CLI: Final = """# Command line
 
 `antiphon COMMAND`, or `python -m antiphon COMMAND`. `antiphon --version` prints the version, `--help` the help.
 
-Exit codes: 0 done, or stopped as asked; 1 the server cannot run here (port in use, folder not writable); 2 flags or
-settings are wrong.
+Exit codes: 0 done, or stopped as asked; 1 the server cannot run here (port in use, folder not writable), or what was
+compared differs; 2 flags or settings are wrong; 3 recordings were replayed and something was asked that they do not
+hold.
 """
 
 SERVE: Final = """
@@ -217,7 +220,33 @@ def cli() -> str:
     parts.append(f"\n## `antiphon config`\n\n{_words(config)}\n\n| flag | meaning | setting |\n|---|---|---|\n")
     parts.append("| `--json` | Print JSON. | |\n")
     parts += [f"\n## `antiphon chat`\n\n{_words(chat)}\n\n{CHAT}\n", *_flags(ChatFlags)]
+    parts.append("\n## `antiphon cassette`\n\nSee [record and replay](record-replay.md).\n")
+    for name in cassette:
+        if not name.startswith("-") and (function := cassette[name].default_command) is not None:
+            parts += [f"\n### `antiphon cassette {name}", *_command(function)]
+    parts += ["\n## `antiphon replay", *_command(replay)]
     return "".join(parts)
+
+
+def _command(function: Callable[..., object]) -> Iterator[str]:
+    """The rest of a command's heading, its words and its flags."""
+    hints = get_type_hints(function, include_extras=True)
+    given = inspect.signature(function).parameters.values()
+    places = [f" {one.name.upper()}" for one in given if one.kind is one.POSITIONAL_ONLY]
+    yield f"{''.join(places)}`\n\n{_words(function)}\n\n"
+    yield "| flag | meaning |\n|---|---|\n"
+    for one in given:
+        if one.kind is one.POSITIONAL_OR_KEYWORD:
+            yield from map(_option, *zip(*get_type_hints(hints[one.name], include_extras=True).items(), strict=True))
+        elif one.kind is one.KEYWORD_ONLY:
+            yield _option(one.name, hints[one.name])
+
+
+def _option(name: str, hint: object) -> str:
+    kind, parameter = get_args(hint)
+    flag = next(iter(parameter.name or ()), f"--{name.replace('_', '-')}")
+    value = "" if kind is bool else " PATH" if Path in get_args(kind) else " VALUE"
+    return f"| `{flag}{value}` | {(parameter.help or '').rstrip('.')}. |\n"
 
 
 def _flags(flags: type) -> Iterator[str]:
