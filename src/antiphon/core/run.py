@@ -460,8 +460,8 @@ class Run:
 
     def _close_waiting(self, events: list[Event]) -> None:
         for index, call in sorted(self._waiting.values(), key=lambda pair: pair[0]):
-            item = cut(call, index, events)
-            events[-1] = ev.OutputItemDone(output_index=index, item=shown(item, self._include))
+            item = cut(call)
+            events.append(ev.OutputItemDone(output_index=index, item=shown(item, self._include)))
             self._done[index] = Entry(item, self._exchange(call, "Not run: the turn was stopped."))
         self._waiting = {}
 

@@ -372,7 +372,10 @@ class CallSlot:
             if silent:
                 return call
             if not whole:
-                return cut(call, self.index, events)
+                item = cut(call)
+                assert self.index is not None
+                events.append(ev.OutputItemDone(output_index=self.index, item=item))
+                return item
             if (dictation := self._dictation) is not None:
                 events.extend(spelled(dictation, self._place, call.arguments, told=bool(arguments)))
             return call
@@ -394,9 +397,6 @@ def told(item: Item, phases: tuple[str, ...], index: int) -> list[Event]:
     return [ev.phase(type_of(item), phase)(item_id=str(item_id(item)), output_index=index) for phase in phases]
 
 
-def cut(call: Call, index: int | None, events: list[Event]) -> Item:
-    """End a server-side call that will not be run."""
-    assert index is not None
-    item = call.receipt.closed(call.item_id, call, None)
-    events.append(ev.OutputItemDone(output_index=index, item=item))
-    return item
+def cut(call: Call) -> Item:
+    """The item of a server-side call that will not be run."""
+    return call.receipt.closed(call.item_id, call, None)
