@@ -25,21 +25,14 @@ class Expiring(Protocol):
         ...
 
 
-class Retention:
-    """Sweeps these every `seconds`, beginning with `open`."""
+class Retention(Rounds):
+    """Sweeps these every `seconds`, beginning with `open`. What is being deleted when it is closed is deleted or stays,
+    never half."""
 
     def __init__(self, *swept: Expiring, clock: Clock, seconds: float) -> None:
+        super().__init__(seconds, self._round)
         self._swept = swept
         self._clock = clock
-        self._rounds = Rounds(seconds, self._round)
-
-    def open(self) -> None:
-        """Sweep from now on."""
-        self._rounds.open()
-
-    async def close(self) -> None:
-        """Stop; what is being deleted at the moment is deleted or stays, never half."""
-        await self._rounds.close()
 
     async def sweep(self) -> int:
         """Delete what has expired by now, a call at a time; how many. Raises StoreError."""

@@ -21,22 +21,15 @@ from antiphon.wire.errors import StoreError
 LOGGER: Final = logging.getLogger(__name__)
 
 
-class Sweep:
-    """Sweeps one index every `seconds`, beginning with `open`. Every process may sweep."""
+class Sweep(Rounds):
+    """Sweeps one index every `seconds`, beginning with `open`. Every process may sweep. What is being removed when it
+    is closed is removed or stays, never half."""
 
     def __init__(self, *, rows: VectorStores, index: Index, clock: Clock, seconds: float) -> None:
+        super().__init__(seconds, self._round)
         self._rows = rows
         self._index = index
         self._clock = clock
-        self._rounds = Rounds(seconds, self._round)
-
-    def open(self) -> None:
-        """Sweep from now on."""
-        self._rounds.open()
-
-    async def close(self) -> None:
-        """Stop; what is being removed at the moment is removed or stays, never half."""
-        await self._rounds.close()
 
     async def collect(self, documents: Sequence[Document]) -> int:
         """Remove those of these documents that are nobody's; how many. Raises StoreError."""
